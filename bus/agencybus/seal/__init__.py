@@ -1,0 +1,1 @@
+"""Seal and open records. Pure: bytes, keys, directory and time come in as arguments."""

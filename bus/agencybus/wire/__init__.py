@@ -1,0 +1,1 @@
+"""Record ⇄ parts: layout, headers, identifiers, limits. Pure: no I/O, no clock, no keys."""
