@@ -1,1 +1,1 @@
-"""TBD."""
+"""The contract of the events: Avro schemas (`*.avsc`), typed classes made from them, released versions."""
