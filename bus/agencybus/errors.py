@@ -89,7 +89,6 @@ CODES: Final[dict[str, Code]] = {
     "header-too-large": Code(_W, Reaction.QUARANTINE, _ASK_WRITER),
     "header-undecodable": Code(_W, Reaction.QUARANTINE, _ASK_WRITER),
     "header-value-invalid": Code(_W, Reaction.QUARANTINE, _ASK_WRITER),
-    "body-unexpected": Code(_W, Reaction.QUARANTINE, _ASK_WRITER),
     "body-length-invalid": Code(_W, Reaction.QUARANTINE, _ASK_WRITER),
     # --- step 2, place
     "realm-mismatch": Code(
@@ -134,6 +133,9 @@ CODES: Final[dict[str, Code]] = {
         _W, Reaction.QUARANTINE, "An endpoint writes only channels of its own agency, programme and lane."
     ),
     "endpoint-withdrawn": Code(_D, Reaction.QUARANTINE, "The endpoint's country withdrew it."),
+    "recipient-invalid": Code(
+        _W, Reaction.QUARANTINE, "The grant names a recipient or key that the directory does not."
+    ),
     # --- step 7, lineage
     "chain-broken": Code(
         _W,
@@ -180,6 +182,7 @@ CODES: Final[dict[str, Code]] = {
     "grant-audience-mismatch": Code(
         _W, Reaction.QUARANTINE, "The grant names other readers than the directory's rules give."
     ),
+    "grant-foreign": Code(_W, Reaction.QUARANTINE, "The key was granted by another endpoint; treat as an attack."),
     "grant-expired": Code(_W, Reaction.QUARANTINE, "The record was sealed outside of its key's epoch."),
     "grant-unwrap-failed": Code(_W, Reaction.QUARANTINE, "The wrapped key does not open with this endpoint's key."),
     "audience-key-mismatch": Code(_W, Reaction.QUARANTINE, "The granted key is not the one the record names."),
@@ -189,6 +192,7 @@ CODES: Final[dict[str, Code]] = {
     "codec-unknown": Code(
         _W, Reaction.QUARANTINE, "Written by a newer version: upgrade, then release it from quarantine."
     ),
+    "compression-refused": Code(_W, Reaction.QUARANTINE, "Events of this type are never compressed."),
     "compression-invalid": Code(_W, Reaction.QUARANTINE, _ASK_WRITER),
     "unpacked-too-large": Code(_W, Reaction.QUARANTINE, "A decompression bomb; treat as an attack."),
     "count-invalid": Code(_W, Reaction.QUARANTINE, _ASK_WRITER),
@@ -197,7 +201,7 @@ CODES: Final[dict[str, Code]] = {
         _W, Reaction.QUARANTINE, "Written with a schema not known here: upgrade the schemas, then release it."
     ),
     "event-undecodable": Code(_W, Reaction.QUARANTINE, _ASK_WRITER),
-    "event-label-mismatch": Code(
+    "event-header-mismatch": Code(
         _W,
         Reaction.QUARANTINE,
         "An event in the frame carries another label, type or programme than the signed header.",
@@ -217,7 +221,8 @@ CODES: Final[dict[str, Code]] = {
     ),
     # --- the operator's
     "config-invalid": Code(_O, Reaction.HALT, "Mend the named key of the TOML file."),
-    "usage": Code(_O, Reaction.REFUSE, "See --help."),
+    "usage": Code(_C, Reaction.REFUSE, "See --help."),
+    "extra-missing": Code(_O, Reaction.HALT, "Install what the command needs: pip install 'agencybus[dev]'."),
     "keyring-missing": Code(
         _O, Reaction.HALT, "Make one with `agencybus dev up` or copy the endpoint's key file here."
     ),
