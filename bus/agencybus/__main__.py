@@ -1,0 +1,7 @@
+"""`python -m agencybus` is `agencybus`."""
+
+import sys
+
+from agencybus.cli import main
+
+sys.exit(main())
