@@ -7,6 +7,7 @@ MLKEM1024-P384 + HKDF-SHA384 + AES-256-GCM; HKDF-Expand-SHA384 (RFC 5869); AES-2
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -239,26 +240,26 @@ class KemPrivateKey(_Secret):
 # --- bodies
 
 
-def _frame_cipher(audience_key: bytes, header_digest: bytes) -> tuple[AESGCM, bytes]:
+def _frame_cipher(audience_key: bytes, header: bytes) -> tuple[AESGCM, bytes]:
     """Frame key and iv by formula: HKDF-Expand(K, "agencybus/v1/frame-key" ‖ 0x00 ‖ SHA-384(header), 44).
 
     Safe nonce: the header holds lineage, sequence and a commitment under a fresh secret, so no two plaintexts share
     a header, not even after a fork of the process or a cloned machine; a resend is the stored bytes.
     """
-    info = b"agencybus/v1/frame-key\x00" + header_digest
+    info = b"agencybus/v1/frame-key\x00" + hashlib.sha384(header).digest()
     okm = HKDFExpand(hashes.SHA384(), KEY_BYTES + _NONCE, info).derive(audience_key)
     return AESGCM(okm[:KEY_BYTES]), okm[KEY_BYTES:]
 
 
-def seal_body(audience_key: bytes, header: bytes, header_digest: bytes, plaintext: bytes) -> bytes:
+def seal_body(audience_key: bytes, header: bytes, plaintext: bytes) -> bytes:
     """AES-256-GCM of a frame's plaintext with AAD = header; ciphertext ‖ 16-byte tag."""
-    aead, iv = _frame_cipher(audience_key, header_digest)
+    aead, iv = _frame_cipher(audience_key, header)
     return aead.encrypt(iv, plaintext, header)
 
 
-def open_body(audience_key: bytes, header: bytes, header_digest: bytes, body: bytes) -> bytes:
+def open_body(audience_key: bytes, header: bytes, body: bytes) -> bytes:
     """Inverse of `seal_body`, or SealError."""
-    aead, iv = _frame_cipher(audience_key, header_digest)
+    aead, iv = _frame_cipher(audience_key, header)
     try:
         return aead.decrypt(iv, body, header)
     except (InvalidTag, ValueError) as error:

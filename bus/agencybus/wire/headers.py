@@ -5,12 +5,14 @@ The schemas are part of the wire format, not of the event schemas: they change o
 
 from __future__ import annotations
 
+import hashlib
 import io
 from typing import Any, ClassVar, Final, Self
 
 import fastavro
 import msgspec
 
+from agencybus.label import Precedence
 from agencybus.wire import limits
 
 
@@ -24,8 +26,6 @@ def _record(name: str, fields: list[tuple[str, Any]]) -> Any:
 
 
 STATES: Final = ("open", "run", "recovered", "close")
-PRECEDENCES: Final = ("FLASH", "IMMEDIATE", "PRIORITY", "ROUTINE")
-URGENT: Final = frozenset({"FLASH", "IMMEDIATE"})
 
 _LINEAGE: Final[list[tuple[str, Any]]] = [
     ("realm", _fixed("realm_id", 16)),
@@ -46,7 +46,7 @@ _FRAME: Final[list[tuple[str, Any]]] = [
     ("schema_id", "digest"),
     ("label", "string"),
     ("programme", "string"),
-    ("precedence", {"type": "enum", "name": "urgency", "symbols": list(PRECEDENCES)}),
+    ("precedence", {"type": "enum", "name": "urgency", "symbols": [str(word) for word in Precedence]}),
     ("count", "int"),
     ("audience_key_id", "digest"),
     ("commitment", "digest"),
@@ -107,6 +107,10 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
         fastavro.schemaless_writer(out, self._avro, msgspec.structs.asdict(self))
         return out.getvalue()
 
+    def digest(self) -> bytes:
+        """SHA-384 of the canonical bytes, 48 bytes."""
+        return hashlib.sha384(self.encode()).digest()
+
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Read a header; it may still be non-canonical (compare `encode()`).
@@ -152,6 +156,12 @@ class LineageHeader(Header, frozen=True, kw_only=True):
     previous_sealed_at: int
     state: str
 
+    def check(self) -> None:
+        """Check the ranges of section 3, or raise HeaderError with `invalid` set."""
+        super().check()
+        if self.sealed_at < self.previous_sealed_at:
+            raise HeaderError("sealed before its predecessor", invalid=True)
+
 
 class CheckpointHeader(LineageHeader, frozen=True, kw_only=True):
     """A signed record of a lineage without events: open, heartbeat, close."""
@@ -180,7 +190,7 @@ class FrameHeader(LineageHeader, frozen=True, kw_only=True):
     @property
     def lane(self) -> str:
         """`urgent` or `routine`."""
-        return "urgent" if self.precedence in URGENT else "routine"
+        return Precedence(self.precedence).lane
 
     def check(self) -> None:
         """Check the ranges of section 3, or raise HeaderError with `invalid` set."""
