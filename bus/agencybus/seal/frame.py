@@ -23,7 +23,7 @@ _LEVEL: Final = 3
 
 
 def padded_size(size: int) -> int:
-    """The size that `size` bytes are padded to: steps of 1 KiB up to 32 KiB, Padmé beyond (≤ 3 % at these sizes).
+    """The size that `size` bytes are padded to: steps of 1 KiB up to 32 KiB, Padmé beyond (≤ 6.3 % more).
 
     Padmé: Nikitin et al., "Reducing Metadata Leakage from Encrypted Files and Communication with PURBs", PoPETs 2019.
     """
