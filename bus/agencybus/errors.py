@@ -234,9 +234,13 @@ CODES: Final[dict[str, Code]] = {
     "keyring-locked": Code(_O, Reaction.HALT, "The passphrase is wrong or the key file is damaged."),
     "keyring-invalid": Code(_O, Reaction.HALT, "The key file is damaged or of another version."),
     "keyring-exists": Code(
-        _O, Reaction.REFUSE, "A key file is never overwritten by chance: move it away, or say that it shall be replaced."
+        _O,
+        Reaction.REFUSE,
+        "A key file is never overwritten by chance: move it away, or say that it shall be replaced.",
     ),
-    "keyring-unwritable": Code(_O, Reaction.REFUSE, "The key file was not stored: check owner, mode and space of its folder."),
+    "keyring-unwritable": Code(
+        _O, Reaction.REFUSE, "The key file was not stored: check owner, mode and space of its folder."
+    ),
     "passphrase-missing": Code(_O, Reaction.HALT, "Name a file that holds the passphrase, or start from a terminal."),
     "key-expired": Code(_O, Reaction.HALT, "Rotate this endpoint's key and have the directory carry the new one."),
     "state-locked": Code(_O, Reaction.HALT, "Another process uses this state folder: one process per folder."),
@@ -249,11 +253,17 @@ CODES: Final[dict[str, Code]] = {
     "state-foreign": Code(_O, Reaction.HALT, "The state folder belongs to another endpoint, realm or route."),
     "state-denied": Code(_O, Reaction.HALT, "Check owner and mode of the state folder and the folders above it."),
     "state-missing": Code(_O, Reaction.REFUSE, "There is no state in this folder: check the path."),
-    "state-misuse": Code(_O, Reaction.HALT, "A fault of this program, stopped before it did harm; send it to the maintainers."),
+    "state-misuse": Code(
+        _O, Reaction.HALT, "A fault of this program, stopped before it did harm; send it to the maintainers."
+    ),
     "quarantine-unknown": Code(_C, Reaction.REFUSE, "`agencybus quarantine list` shows the numbers."),
-    "quarantine-decided": Code(_C, Reaction.REFUSE, "It was released or discarded before; `agencybus quarantine show` says by whom."),
+    "quarantine-decided": Code(
+        _C, Reaction.REFUSE, "It was released or discarded before; `agencybus quarantine show` says by whom."
+    ),
     "quarantine-not-kept": Code(
-        _C, Reaction.REFUSE, "The quota was full, only digest and place were kept: read the record again from the topic."
+        _C,
+        Reaction.REFUSE,
+        "The quota was full, only digest and place were kept: read the record again from the topic.",
     ),
     "start-required": Code(_O, Reaction.HALT, "Say where a new reader begins: start = earliest, now or a time."),
     "sink-failed": Code(_O, Reaction.HALT, "The local tool refused or died; deliveries come again after a restart."),
