@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 # The first interpreter that is new enough; `make test PYTHON=python3.13` chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-SAY = printf '\n\033[1m== %s\033[0m\n'
+SAY = printf '\n== %s\n'
 PYTEST = $(BIN)/python -m pytest $(PYTEST_ARGS)
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 

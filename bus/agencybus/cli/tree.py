@@ -155,7 +155,7 @@ class _Deferred(TyperCommand):
         return self._real().make_context(info_name, args, parent, **extra)
 
     def _real(self) -> Any:
-        app = _load(self._entry)
+        app = load(self._entry)
         found = get_group(app).commands.get(self._entry.name)
         command = get_command(app) if found is None else found
         command.name = self._entry.name
@@ -163,7 +163,7 @@ class _Deferred(TyperCommand):
         return command
 
 
-def _load(entry: Entry) -> typer.Typer:
+def load(entry: Entry) -> typer.Typer:
     """Import the module that has the command.
 
     Raises:
