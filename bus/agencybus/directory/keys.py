@@ -28,7 +28,7 @@ _P384_B: Final = int(
 _UNCOMPRESSED: Final = 4  # SEC 1, section 2.3.3: the first byte of an uncompressed point
 _MLKEM_Q: Final = 3329  # FIPS 203, section 2.3
 
-Micros = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+Micros = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """Microseconds since the Unix epoch, UTC."""
 
 

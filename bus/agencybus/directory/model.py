@@ -12,6 +12,7 @@ of its own file would make the joint file wrong, and narrowing would not need on
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -56,6 +57,14 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A part of a target file."""
 
 
+def _clearance(text: str) -> Clearance:
+    """Parse; a ValueError is what msgspec turns into an error that names the field."""
+    try:
+        return Clearance.parse(text)
+    except LabelError as error:
+        raise ValueError(error.what) from error
+
+
 class Country(_Entry, frozen=True, kw_only=True):
     """A sovereign of the federation.
 
@@ -76,7 +85,7 @@ class Country(_Entry, frozen=True, kw_only=True):
             raise ValueError("the policy is not known, or not this country's")
 
 
-class Programme(_Entry, frozen=True, kw_only=True):
+class Programme(_Entry, frozen=True, kw_only=True, dict=True, rename={"ceilings_text": "ceilings"}):
     """An agreement that both countries signed.
 
     Attributes:
@@ -84,7 +93,7 @@ class Programme(_Entry, frozen=True, kw_only=True):
         parties: agencies that take part.
         types: event types that it carries.
         directions: pairs (from country, to country) in which it crosses the border; within a country none is needed.
-        ceilings: per policy, the highest label that it carries.
+        ceilings_text: per policy, the highest label that it carries, in the text form of `Clearance`.
         not_before: start, microseconds.
         not_after: end (exclusive), microseconds.
         heartbeat_seconds: an idle lineage writes a checkpoint this often.
@@ -96,7 +105,7 @@ class Programme(_Entry, frozen=True, kw_only=True):
     parties: tuple[AgencyName, ...]
     types: tuple[EventType, ...]
     directions: tuple[tuple[CountryCode, CountryCode], ...]
-    ceilings: Mapping[str, Clearance]
+    ceilings_text: Mapping[str, str]
     not_before: Micros
     not_after: Micros
     heartbeat_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 30
@@ -110,17 +119,22 @@ class Programme(_Entry, frozen=True, kw_only=True):
             if ceiling.policy != policy:
                 raise ValueError(f"the ceiling of {policy} is written in the words of {ceiling.policy}")
 
+    @cached_property
+    def ceilings(self) -> Mapping[str, Clearance]:
+        """Per policy, the highest label that it carries."""
+        return {policy: _clearance(text) for policy, text in self.ceilings_text.items()}
+
     def in_force(self, at: int) -> bool:
         """Whether it holds at this moment (microseconds)."""
         return self.not_before <= at < self.not_after
 
 
-class Endpoint(_Entry, frozen=True, kw_only=True):
+class Endpoint(_Entry, frozen=True, kw_only=True, dict=True, rename={"clearance_text": "clearance"}):
     """One system of an agency.
 
     Attributes:
         name: `us.cbp/ntc-cargo`.
-        clearance: what it may read, in the words of its own country.
+        clearance_text: what it may read, in the words of its own country and the text form of `Clearance`.
         publishes: programme → event types that its country lets it publish.
         reads: programmes that its country lets it read.
         signers: its verification keys, past and present.
@@ -130,13 +144,21 @@ class Endpoint(_Entry, frozen=True, kw_only=True):
     """
 
     name: EndpointName
-    clearance: Clearance
+    clearance_text: str
     publishes: Mapping[ProgrammeName, tuple[EventType, ...]] = {}
     reads: tuple[ProgrammeName, ...] = ()
     signers: Annotated[tuple[SignerKey, ...], msgspec.Meta(max_length=KEYS_PER_ENDPOINT)] = ()
     kems: Annotated[tuple[KemKey, ...], msgspec.Meta(max_length=KEYS_PER_ENDPOINT)] = ()
     withdrawn_at: Micros | None = None
     title: Title = ""
+
+    def __post_init__(self) -> None:
+        _ = self.clearance
+
+    @cached_property
+    def clearance(self) -> Clearance:
+        """What it may read."""
+        return _clearance(self.clearance_text)
 
     @property
     def agency(self) -> str:
@@ -303,26 +325,7 @@ class Directory(msgspec.Struct, frozen=True, kw_only=True):
 # --- files ---
 
 _T = TypeVar("_T")
-_TEXT_TYPES: Final = (Clearance,)
-
-
-def _decode_hook(kind: type, value: Any) -> Any:
-    """Read the types that have their own text form."""
-    if kind in _TEXT_TYPES and isinstance(value, str):
-        try:
-            return Clearance.parse(value)
-        except LabelError as error:
-            raise ValueError(error.what) from error
-    raise NotImplementedError(kind)
-
-
-def _encode_hook(value: Any) -> str:
-    if isinstance(value, _TEXT_TYPES):
-        return str(value)
-    raise NotImplementedError(type(value))
-
-
-_ENCODER: Final = msgspec.json.Encoder(enc_hook=_encode_hook, order="deterministic")
+_ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 
 
 def encode_file(content: Any) -> bytes:
@@ -346,7 +349,7 @@ def decode_file(data: bytes, kind: type[_T], *, where: str) -> _T:
             second reader can see something else in it (a field twice, another base64 spelling).
     """
     try:
-        content = msgspec.json.decode(data, type=kind, dec_hook=_decode_hook)
+        content = msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _invalid(where, str(error)) from error
     if encode_file(content) != data:
