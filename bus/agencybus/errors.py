@@ -377,11 +377,15 @@ class EventError(BusError):
 
     Attributes:
         field: dotted path of the offending field, or empty.
+        rule: short stable name of the rule that it breaks, or empty.
     """
 
-    def __init__(self, code: str, what: str, *, field: str = "", where: str = "") -> None:
-        super().__init__(code, what, where=where or field)
+    def __init__(
+        self, code: str, what: str, *, field: str = "", rule: str = "", where: str = "", hint: str | None = None
+    ) -> None:
+        super().__init__(code, what, where=where or field, hint=hint)
         self.field = field
+        self.rule = rule
 
 
 class SchemaError(BusError):
