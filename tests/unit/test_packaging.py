@@ -1,4 +1,4 @@
-"""What is installed: the lock names everything that pyproject.toml asks for, with hashes and from nowhere in particular."""
+"""What is installed: the lock names everything that pyproject.toml asks for, with hashes and without an index."""
 
 from __future__ import annotations
 
