@@ -69,7 +69,7 @@ class KafkaSettings:
                 host, port = url.hostname, DEFAULT_PORT if url.port is None else url.port
             except ValueError:
                 host, port = None, 0
-            if not host or not port or url.netloc != part:
+            if not host or not port or url.netloc != part or "@" in part:
                 raise ConfigError("config-invalid", f"{part!r} is not host:port", where="kafka.bootstrap")
             found.append((host, port))
         return tuple(found)
@@ -169,6 +169,8 @@ async def _greet(host: str, port: int, context: ssl.SSLContext | None) -> None:
         writer.write(_API_VERSIONS)
         # In TLS 1.3 the broker judges our certificate after the handshake: only an answer shows that it likes it.
         await reader.readexactly(4)
+    except ConnectionError as error:
+        raise EOFError from error  # told apart from one during the handshake
     finally:
         writer.transport.abort()
         with contextlib.suppress(OSError):
@@ -194,7 +196,13 @@ def _why(error: Exception, where: str, settings: KafkaSettings) -> TransportErro
             what, hint = "nothing listens there", "Start the broker, or mend kafka.bootstrap."
         case TimeoutError():
             what, hint = f"no answer within {PROBE_SECONDS:g} s", "Look at the broker, and at firewalls on the way."
-        case EOFError() | ConnectionResetError() | BrokenPipeError():
+        case EOFError() if not settings.plaintext:
+            code, what = (
+                "broker-refused",
+                "TLS: the broker hung up after the handshake, as it does with a client it refuses",
+            )
+            hint = f"The broker must trust the authority of kafka.cert ({settings.cert}), in date."
+        case EOFError() | ConnectionError():
             what = "the broker hung up at once"
             hint = "A plaintext client at a TLS listener looks like this, and a TLS client at a plaintext one."
         case _:

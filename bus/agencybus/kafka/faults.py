@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from aiokafka import errors as kafka
 
-from agencybus.errors import BusError, TransportError
+from agencybus.errors import ConfigError, TransportError
 from agencybus.kafka.connection import KafkaSettings, probe
+
+DIAGNOSE_SECONDS: Final = 2.0  # on top of the caller's deadline, to say why
 
 # The broker understood and said no. Asking again changes nothing until an operator changes something.
 _REFUSED: Final = (
@@ -56,7 +59,10 @@ async def diagnose(settings: KafkaSettings, error: TransportError) -> TransportE
     if error.code != "broker-unreachable":
         return error
     try:
-        await probe(settings)
-    except BusError as reason:
-        return reason if isinstance(reason, TransportError) else error
+        async with asyncio.timeout(DIAGNOSE_SECONDS):
+            await probe(settings)
+    except TransportError as reason:
+        return reason
+    except (ConfigError, TimeoutError):
+        pass
     return error
