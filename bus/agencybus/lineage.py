@@ -100,7 +100,8 @@ def advance(
 
     Args:
         head: the lineage's head, None at first sight.
-        window: up to `WINDOW` recent lines; its lowest number is the floor below which nothing is accepted.
+        window: up to `WINDOW` recent lines; below the lowest nothing is accepted but what a reader that joined
+            midway should have seen.
         header: the record's verified header.
         digest: the record's digest, 48 bytes.
         started_at: when this reader first started, µs since the epoch.
@@ -114,7 +115,7 @@ def advance(
     if n == 0 and header.previous != start:
         raise _refuse("lineage-start-invalid", "record 0 does not name the lineage's start value")
     if head is not None and n <= head.sequence:
-        return _behind(lineage, head, window, header, digest)
+        return _behind(lineage, head, window, header, digest, started_at)
     findings = []
     learned = {n: Known(digest[:SHORT], seen=True)}
     if head is None:
@@ -132,18 +133,23 @@ def advance(
     return Outcome(lineage, duplicate=False, head=_head(header, digest), learned=learned, findings=tuple(findings))
 
 
-def _behind(
-    lineage: LineageId, head: Head, window: Mapping[int, Known], header: LineageHeader, digest: bytes
+def _behind(  # noqa: PLR0917 - the parts of one question
+    lineage: LineageId,
+    head: Head,
+    window: Mapping[int, Known],
+    header: LineageHeader,
+    digest: bytes,
+    started_at: int,
 ) -> Outcome:
     """A record at or below the head: seen before, late, forged or replayed from before the window."""
     n, line = header.sequence, Known(digest[:SHORT], seen=True)
-    if n < min(window, default=head.sequence):
-        raise _refuse("sequence-too-old", f"record {n} is below the window, head is {head.sequence}")
     known, before = window.get(n), window.get(n - 1)
     if known is not None and known.digest != line.digest:
         raise _refuse("fork", f"another record {n} exists")
     if known is not None and known.seen:
         return Outcome(lineage, duplicate=True, head=head, learned={})
+    if n < min(window, default=head.sequence) and (len(window) >= WINDOW or header.sealed_at < started_at):
+        raise _refuse("sequence-too-old", f"record {n} is below the window, head is {head.sequence}")
     if before is not None and before.digest != header.previous[:SHORT]:
         raise _refuse("fork", f"record {n} follows another record {n - 1}")
     late = Finding("late-record", f"record {n} arrived after record {head.sequence}")

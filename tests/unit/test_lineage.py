@@ -143,7 +143,7 @@ def test_a_forged_filler_of_a_gap_is_a_fork() -> None:
 
 
 def test_a_late_joiner_says_so_and_takes_nothing_from_before() -> None:
-    reader, records = Reader(), chain(6, previous_sealed_at=STARTED - 1)
+    reader, records = Reader(), chain(6, previous_sealed_at=STARTED - 2, sealed_at=STARTED - 1)
     assert codes(reader.take(records[3])) == ["joined-midway"]
     assert reader.refuses(records[2]) == "sequence-too-old"
     assert not reader.take(records[4]).findings
@@ -151,6 +151,13 @@ def test_a_late_joiner_says_so_and_takes_nothing_from_before() -> None:
 
 def test_history_younger_than_the_reader_that_it_never_saw_is_an_alarm() -> None:
     assert codes(Reader().take(chain(4)[3])) == ["unseen-history"]
+
+
+def test_history_that_was_withheld_is_taken_late_if_it_is_younger_than_the_reader() -> None:
+    reader, records = Reader(), chain(6)
+    assert codes(reader.take(records[3])) == ["unseen-history"]
+    assert codes(reader.take(records[1])) == ["late-record"]
+    assert reader.take(records[1]).duplicate
 
 
 def test_a_record_below_the_window_is_refused() -> None:
