@@ -40,9 +40,9 @@ PURE = (
 )
 # All they may import besides each other. `io` is there for BytesIO; `open` and clocks are looked for by name below.
 PURE_MAY_IMPORT = frozenset({
-    "__future__", "base64", "binascii", "bisect", "collections", "contextlib", "dataclasses", "datetime", "difflib", "enum",
-    "functools", "hashlib", "io", "itertools", "json", "math", "operator", "re", "string", "struct", "types", "typing",
-    "unicodedata", "uuid",
+    "__future__", "base64", "binascii", "bisect", "collections", "contextlib", "dataclasses", "datetime", "difflib",
+    "enum", "functools", "hashlib", "io", "itertools", "json", "math", "operator", "re", "string", "struct", "types",
+    "typing", "unicodedata", "uuid",
     "agencybus_schemas",  # bytes of the package's own schemas, which the codec judges
     "cryptography", "fastavro", "msgspec", "zstandard",
 })  # fmt: skip
