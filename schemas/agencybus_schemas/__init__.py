@@ -1,6 +1,6 @@
 """The contract of the events: Avro schemas (`*.avsc`), typed classes made from them, released versions.
 
-This package stands below the bus and imports none of it: it hands out bytes, and `agencybus.codec` judges them.
+It hands out bytes; `agencybus.codec` judges them: `Codec(load())`.
 """
 
 from __future__ import annotations

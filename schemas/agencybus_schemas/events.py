@@ -9,20 +9,47 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from agencybus.label import Precedence
+
+__all__ = [
+    "TYPES",
+    "Alert",
+    "AlertCategory",
+    "AlertStatus",
+    "Answer",
+    "Area",
+    "CargoHold",
+    "CargoLine",
+    "Certainty",
+    "CodeSystem",
+    "Container",
+    "Correlation",
+    "CorrelationKind",
+    "DocumentKind",
+    "Event",
+    "FugitiveSighting",
+    "Handling",
+    "HoldAction",
+    "IdentificationMethod",
+    "Inspection",
+    "Instant",
+    "Movement",
+    "Permission",
+    "Position",
+    "Precedence",
+    "RequestedAction",
+    "Severity",
+    "Sex",
+    "SourceGrading",
+    "TransportMode",
+    "TravelDocument",
+    "Urgency",
+    "Vehicle",
+    "WantedPerson",
+]
+
 Instant = Annotated[datetime, Meta(tz=True)]
 """A point in time with its offset from UTC; microseconds count."""
-
-
-class Precedence(StrEnum):
-    """How fast it must travel.
-
-    FLASH and IMMEDIATE go in the urgent lane, PRIORITY and ROUTINE in the routine lane.
-    """
-
-    FLASH = "FLASH"
-    IMMEDIATE = "IMMEDIATE"
-    PRIORITY = "PRIORITY"
-    ROUTINE = "ROUTINE"
 
 
 class Permission(StrEnum):
@@ -210,7 +237,7 @@ class WantedPerson(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     marks: Annotated[str, Meta(max_length=2048)] = ""
     occupations: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=128)], ...], Meta(max_length=16)] = ()
     countries: Annotated[
-        tuple[Annotated[str, Meta(min_length=3, max_length=3, pattern="^[A-Z]{3}$")], ...], Meta(max_length=32)
+        tuple[Annotated[str, Meta(min_length=3, max_length=3, pattern="^[A-Z]{3}\\Z")], ...], Meta(max_length=32)
     ] = ()
     offences: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...], Meta(max_length=32)] = ()
     warrant: Annotated[str, Meta(max_length=128)] = ""
@@ -232,9 +259,9 @@ class Area(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     description: Annotated[str, Meta(min_length=1, max_length=256)]
-    latitude_deg: Annotated[float, Meta(ge=-90, le=90)] | None = None
-    longitude_deg: Annotated[float, Meta(ge=-180, le=180)] | None = None
-    radius_km: Annotated[float, Meta(ge=0, le=20038)] | None = None
+    latitude_deg: Annotated[float, Meta(ge=-90.0, le=90.0)] | None = None
+    longitude_deg: Annotated[float, Meta(ge=-180.0, le=180.0)] | None = None
+    radius_km: Annotated[float, Meta(ge=0.0, le=20038.0)] | None = None
     polygon: Annotated[str, Meta(max_length=8192)] = ""
     geocodes: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=128)] = ()
 
@@ -288,7 +315,7 @@ class Container(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         seals: Seal numbers.
     """
 
-    number: Annotated[str, Meta(min_length=1, max_length=17, pattern="^[0-9A-Z]+$")]
+    number: Annotated[str, Meta(min_length=1, max_length=17, pattern="^[0-9A-Z]+\\Z")]
     size_type: Annotated[str, Meta(max_length=4)] = ""
     seals: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=15)], ...], Meta(max_length=8)] = ()
 
@@ -304,10 +331,10 @@ class CargoLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         description: Goods as manifested.
     """
 
-    hs_code: Annotated[str, Meta(min_length=4, max_length=10, pattern="^[0-9]{4,10}$")]
+    hs_code: Annotated[str, Meta(min_length=4, max_length=10, pattern="^[0-9]{4,10}\\Z")]
     quantity: Annotated[int, Meta(ge=0, le=1000000000)]
     unit: Annotated[str, Meta(min_length=1, max_length=3)]
-    gross_weight_kg: Annotated[float, Meta(ge=0, le=1000000000)] | None = None
+    gross_weight_kg: Annotated[float, Meta(ge=0.0, le=1000000000.0)] | None = None
     description: Annotated[str, Meta(max_length=512)] = ""
 
 
@@ -333,8 +360,8 @@ class Position(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         accuracy_m: Radius in metres that holds the true point with 95 percent; null if not known.
     """
 
-    latitude_deg: Annotated[float, Meta(ge=-90, le=90)]
-    longitude_deg: Annotated[float, Meta(ge=-180, le=180)]
+    latitude_deg: Annotated[float, Meta(ge=-90.0, le=90.0)]
+    longitude_deg: Annotated[float, Meta(ge=-180.0, le=180.0)]
     accuracy_m: Annotated[int, Meta(ge=0, le=1000000)] | None = None
 
 
@@ -385,7 +412,7 @@ class TravelDocument(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     kind: DocumentKind
     number: Annotated[str, Meta(min_length=1, max_length=32)]
-    issuer: Annotated[str, Meta(min_length=3, max_length=3, pattern="^[A-Z]{3}$")]
+    issuer: Annotated[str, Meta(min_length=3, max_length=3, pattern="^[A-Z]{3}\\Z")]
 
 
 class Answer(StrEnum):
@@ -434,11 +461,11 @@ class Event(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     event_id: UUID
     reported_at: Instant
     occurred_at: Instant
-    reference: Annotated[str, Meta(min_length=1, max_length=128, pattern="^[ -~]+$")]
-    originator: Annotated[str, Meta(min_length=3, max_length=128, pattern="^[a-z]{2}\\.[a-z0-9-]+/[a-z0-9-]+$")]
+    reference: Annotated[str, Meta(min_length=1, max_length=128, pattern="^[ -~]+\\Z")]
+    originator: Annotated[str, Meta(min_length=3, max_length=128, pattern="^[a-z]{2}\\.[a-z0-9-]+/[a-z0-9-]+\\Z")]
     label: Annotated[str, Meta(min_length=1, max_length=256)]
     precedence: Precedence
-    programme: Annotated[str, Meta(min_length=1, max_length=64, pattern="^[a-z][a-z0-9-]*$")]
+    programme: Annotated[str, Meta(min_length=1, max_length=64, pattern="^[a-z][a-z0-9-]*\\Z")]
     handling: Handling
     correlation: Correlation | None = None
 
@@ -522,12 +549,12 @@ class CargoHold(Event, frozen=True, kw_only=True, forbid_unknown_fields=True):
     hold_number: Annotated[str, Meta(min_length=1, max_length=64)]
     authority: Annotated[str, Meta(min_length=1, max_length=64)]
     code_system: CodeSystem
-    disposition: Annotated[str, Meta(min_length=1, max_length=8, pattern="^[0-9A-Z_]+$")]
-    port: Annotated[str, Meta(min_length=2, max_length=8, pattern="^[0-9A-Z]+$")]
+    disposition: Annotated[str, Meta(min_length=1, max_length=8, pattern="^[0-9A-Z_]+\\Z")]
+    port: Annotated[str, Meta(min_length=2, max_length=8, pattern="^[0-9A-Z]+\\Z")]
     inspection: Inspection = Inspection.NONE
     reason: Annotated[str, Meta(max_length=512)] = ""
     mode: TransportMode
-    carrier_scac: Annotated[str, Meta(min_length=2, max_length=4, pattern="^[A-Z]{2,4}$")]
+    carrier_scac: Annotated[str, Meta(min_length=2, max_length=4, pattern="^[A-Z]{2,4}\\Z")]
     conveyance: Annotated[str, Meta(max_length=64)] = ""
     conveyance_id: Annotated[str, Meta(max_length=16)] = ""
     voyage: Annotated[str, Meta(max_length=16)] = ""
@@ -578,7 +605,7 @@ class FugitiveSighting(Event, frozen=True, kw_only=True, forbid_unknown_fields=T
     observed_by: Annotated[str, Meta(min_length=1, max_length=128)]
     position: Position | None = None
     place: Annotated[str, Meta(min_length=1, max_length=256)]
-    country: Annotated[str, Meta(min_length=3, max_length=3, pattern="^[A-Z]{3}$")]
+    country: Annotated[str, Meta(min_length=3, max_length=3, pattern="^[A-Z]{3}\\Z")]
     port: Annotated[str, Meta(max_length=16)] = ""
     movement: Movement = Movement.UNKNOWN
     heading_deg: Annotated[int, Meta(ge=0, le=359)] | None = None

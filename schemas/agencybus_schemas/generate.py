@@ -9,12 +9,30 @@ from __future__ import annotations
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from agencybus.codec.gate import examine
+from msgspec import UNSET
+
+from agencybus.codec.gate import Examined, examine, python_pattern
+from agencybus.codec.shape import (
+    Array,
+    Blob,
+    Double,
+    Enum,
+    Field,
+    Fixed,
+    Int,
+    Kind,
+    Long,
+    Named,
+    One,
+    Record,
+    Text,
+    bounds,
+)
+from agencybus.label import Precedence
 from agencybus_schemas import load
 
-Json = Any
 LINE: Final = 120  # characters of a line, as in pyproject.toml
 TARGET: Final = Path(__file__).with_name("events.py")
 LAST_COMMON: Final = "correlation"  # fields up to this one are the common part of every event
@@ -31,20 +49,17 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from agencybus.label import Precedence
+
+{exports}
+
 Instant = Annotated[datetime, Meta(tz=True)]
 """A point in time with its offset from UTC; microseconds count."""
 '''
-_RANGES: Final = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
-_LOGICAL: Final = {"uuid": "UUID", "timestamp-micros": "Instant", "date": "date"}
-_PLAIN: Final = {"string": "str", "bytes": "bytes", "boolean": "bool", "double": "float", "null": "None"}
-_META: Final = {
-    "minLength": "min_length",
-    "maxLength": "max_length",
-    "maxItems": "max_length",
-    "pattern": "pattern",
-    "minimum": "ge",
-    "maximum": "le",
-}
+_BARE: Final[dict[str, Int | Long | str]] = {"boolean": "bool", "int": Int(), "long": Long()}
+
+BORROWED: Final = {"Precedence": tuple(Precedence)}
+"""Enums that the bus has already, with their symbols: it decides by them, so there is only one of each."""
 
 
 def class_name(name: str) -> str:
@@ -59,7 +74,12 @@ def _literal(value: object) -> str:
     return repr(value)
 
 
-def _docstring(doc: str, fields: list[Json]) -> list[str]:
+def _meta(limits: dict[str, object]) -> str:
+    """`Meta(…)` with the limits that are there."""
+    return f"Meta({', '.join(f'{key}={_literal(value)}' for key, value in limits.items() if value is not None)})"
+
+
+def _docstring(doc: str, fields: tuple[Field, ...]) -> list[str]:
     """A Google docstring: the schema's doc, and each field's."""
     first, _, rest = doc.partition(". ")
     lines = [f'"""{first.rstrip(".")}.']
@@ -69,8 +89,8 @@ def _docstring(doc: str, fields: list[Json]) -> list[str]:
         lines += ["", *textwrap.wrap(rest, LINE - 4)]
     if fields:
         lines += ["", "Attributes:"]
-    for field in fields:
-        text = f"{field['name']}: {field['doc']}"
+    for member in fields:
+        text = f"{member.name}: {member.doc}"
         lines += textwrap.wrap(text, LINE - 4, initial_indent="    ", subsequent_indent="        ")
     if len(lines) == 1:
         lines[0] += '"""'
@@ -80,138 +100,129 @@ def _docstring(doc: str, fields: list[Json]) -> list[str]:
 
 
 class _Writer:
-    """Turns schemas into source text, with the named types of all schemas at hand."""
+    """Turns types into source text, with the named types of all schemas at hand."""
 
-    def __init__(self) -> None:
-        self.named: dict[str, Json] = {}
+    def __init__(self, schemas: list[Examined]) -> None:
+        self.named: dict[str, Named] = {}
+        for schema in schemas:
+            for name, kind in schema.named.items():
+                if self.named.setdefault(name, kind) != kind:
+                    raise SystemExit(f"{name} differs between two schemas: a name means one thing in all of them")
 
-    def collect(self, kind: Json) -> None:
-        """Note the named types inside a type, inner ones first.
+    def _parts(self, kind: One) -> tuple[str, dict[str, object]]:  # noqa: C901, PLR0911 - a case for each kind
+        """Inner type and constraints of a type that is no union."""
+        if isinstance(kind, str):
+            kind = self.named.get(kind) or _BARE[kind]
+        match kind:
+            case Fixed(logical_type="uuid"):
+                return "UUID", {}
+            case Int(logical_type="date"):
+                return "date", {}
+            case Long(logical_type="timestamp-micros"):
+                return "Instant", {}
+            case Text():
+                limits = {"min_length": kind.min_length or None, "max_length": kind.max_length}
+                return "str", limits | {"pattern": kind.pattern and python_pattern(kind.pattern)}
+            case Blob():
+                return "bytes", {"min_length": kind.min_length or None, "max_length": kind.max_length}
+            case Int() | Long():
+                low, high = bounds(kind)
+                return "int", {"ge": low, "le": high}
+            case Double():
+                return "float", {"ge": kind.minimum, "le": kind.maximum}
+            case Array():
+                return f"tuple[{self.annotation(kind.items)}, ...]", {"max_length": kind.max_items}
+            case Fixed():
+                return "bytes", {"min_length": kind.size, "max_length": kind.size}
+            case Enum() | Record():
+                return class_name(kind.name), {}
+        return kind, {}
 
-        Raises:
-            SystemExit: two schemas define one name differently.
-        """
-        if isinstance(kind, list):
-            self.collect(kind[1])
-        if not isinstance(kind, dict):
-            return
-        for field in kind.get("fields", []):
-            self.collect(field["type"])
-        self.collect(kind.get("items", kind.get("values")))
-        if "name" in kind and self.named.setdefault(kind["name"], kind) != kind:
-            raise SystemExit(f"{kind['name']} differs between two schemas: a name means one thing in all of them")
-
-    def _parts(self, kind: Json) -> tuple[str, str]:
-        """Inner type and constraints of a type: `("str", "max_length=3")`."""
-        kind = self.named.get(kind, {"type": kind}) if isinstance(kind, str) else kind
-        base = kind["type"]
-        limits = {_META[key]: value for key, value in kind.items() if key in _META}
-        if (logical := kind.get("logicalType")) is not None:
-            return _LOGICAL[logical], ""
-        match base:
-            case "array":
-                inner = f"tuple[{self.annotation(kind['items'])}, ...]"
-            case "map":
-                inner = f"dict[str, {self.annotation(kind['values'])}]"
-            case "fixed":
-                inner, limits = "bytes", {"min_length": kind["size"], "max_length": kind["size"]}
-            case "record" | "enum":
-                inner = class_name(kind["name"])
-            case "int" | "long":
-                inner, (low, high) = "int", _RANGES[base]
-                limits = {"ge": max(low, limits.get("ge", low)), "le": min(high, limits.get("le", high))}
-            case _:
-                inner = _PLAIN[base]
-        return inner, ", ".join(f"{key}={_literal(value)}" for key, value in limits.items())
-
-    def annotation(self, kind: Json) -> str:
+    def annotation(self, kind: Kind) -> str:
         """The annotation of a type, on one line."""
-        if isinstance(kind, list):
+        if isinstance(kind, tuple):
             return f"{self.annotation(kind[1])} | None"
-        inner, limits = self._parts(kind)
-        return f"Annotated[{inner}, Meta({limits})]" if limits else inner
+        inner, meta = self._parts(kind)
+        return f"Annotated[{inner}, {_meta(meta)}]" if meta else inner
 
-    def _default(self, field: Json) -> str:
+    def _default(self, member: Field) -> str:
         """`= …` of a field with a default, or nothing."""
-        if "default" not in field:
+        kind = self.named.get(member.type) if isinstance(member.type, str) else member.type
+        if member.default is UNSET:
             return ""
-        value, kind = field["default"], field["type"]
-        name = kind.get("name") if isinstance(kind, dict) else kind
-        if isinstance(value, list):
+        if isinstance(kind, Array):
             return " = ()"  # the gate lets only empty lists be defaults
-        if isinstance(name, str) and name in self.named:
-            return f" = {class_name(name)}.{value}"  # of named types it lets only enums have defaults
-        return f" = {_literal(value)}"
+        if isinstance(kind, Enum):
+            return f" = {class_name(kind.name)}.{member.default}"
+        return f" = {_literal(member.default)}"
 
-    def _field(self, field: Json) -> list[str]:
+    def _field(self, member: Field) -> list[str]:
         """One attribute of a class, broken as the formatter breaks it."""
-        kind, default = field["type"], self._default(field)
-        line = f"    {field['name']}: {self.annotation(kind)}{default}"
-        inner, limits = ("", "") if isinstance(kind, list) else self._parts(kind)
-        if len(line) <= LINE or not limits:
+        default = self._default(member)
+        line = f"    {member.name}: {self.annotation(member.type)}{default}"
+        inner, meta = ("", {}) if isinstance(member.type, tuple) else self._parts(member.type)
+        if len(line) <= LINE or not meta:
             return [line]
-        broken = f"        {inner}, Meta({limits})"
-        body = [broken] if len(broken) <= LINE else [f"        {inner},", f"        Meta({limits}),"]
-        return [f"    {field['name']}: Annotated[", *body, f"    ]{default}"]
+        broken = f"        {inner}, {_meta(meta)}"
+        body = [broken] if len(broken) <= LINE else [f"        {inner},", f"        {_meta(meta)},"]
+        return [f"    {member.name}: Annotated[", *body, f"    ]{default}"]
 
-    def enum(self, kind: Json) -> list[str]:
+    def enum(self, kind: Enum) -> list[str]:
         """The class of an enum."""
-        body = [f"    {symbol} = {_literal(symbol)}" for symbol in kind["symbols"]]
-        return ["", "", f"class {class_name(kind['name'])}(StrEnum):", *_docstring(kind["doc"], []), "", *body]
+        body = [f"    {symbol} = {_literal(symbol)}" for symbol in kind.symbols]
+        return ["", "", f"class {class_name(kind.name)}(StrEnum):", *_docstring(kind.doc, ()), "", *body]
 
-    def struct(self, kind: Json, *, base: str = "Struct", type_name: str = "") -> list[str]:
-        """The class of a record.
-
-        Args:
-            kind: the record.
-            base: name of the class below it.
-            type_name: declaration of the class variable, if the class is an event's.
-        """
-        head = f"class {class_name(kind['name'])}({base}, frozen=True, kw_only=True, forbid_unknown_fields=True):"
-        body = [line for field in kind["fields"] for line in self._field(field)]
+    def struct(
+        self, name: str, doc: str, fields: tuple[Field, ...], *, base: str = "Struct", type_name: str = ""
+    ) -> list[str]:
+        """The class of a record; `type_name` declares the class variable of an event."""
+        head = f"class {name}({base}, frozen=True, kw_only=True, forbid_unknown_fields=True):"
+        body = [line for member in fields for line in self._field(member)]
         variable = ["", f"    {type_name}"] if type_name else []
-        return ["", "", head, *_docstring(kind["doc"], kind["fields"]), *variable, "", *body]
+        return ["", "", head, *_docstring(doc, fields), *variable, "", *body]
 
 
-def generate(schemas: list[Json]) -> str:
+def generate(schemas: list[Examined]) -> str:
     """The text of `events.py`.
 
-    Args:
-        schemas: all schemas as JSON values, each let through the gate.
-
     Raises:
-        SystemExit: the common parts or two definitions of one name differ.
+        SystemExit: the common parts, or two definitions of one name, differ.
     """
-    names = [field["name"] for field in schemas[0]["fields"]]
-    count = names.index(LAST_COMMON) + 1
-    common = schemas[0]["fields"][:count]
-    writer = _Writer()
-    for schema in schemas:
-        if schema["fields"][:count] != common:
-            raise SystemExit(f"{schema['name']}: the common part differs from {schemas[0]['name']}'s")
-        for field in schema["fields"]:
-            writer.collect(field["type"])
-    lines = _HEAD.rstrip().split("\n")
-    for kind in writer.named.values():
-        if kind["type"] == "enum":
+    first = schemas[0].record
+    count = [member.name for member in first.fields].index(LAST_COMMON) + 1
+    common = first.fields[:count]
+    writer = _Writer(schemas)
+    events = [schema.record for schema in schemas]
+    names = sorted(
+        {"Event", "Instant", *(class_name(name) for name, kind in writer.named.items() if not isinstance(kind, Fixed))}
+    )
+    exports = "\n".join(f'    "{name}",' for name in ["TYPES", *names])
+    lines = _HEAD.rstrip().replace("{exports}", f"__all__ = [\n{exports}\n]").split("\n")
+    for name, kind in writer.named.items():
+        if name in BORROWED:
+            if not isinstance(kind, Enum) or kind.symbols != BORROWED[name]:
+                raise SystemExit(f"{name}: the symbols are not the bus's own")
+        elif isinstance(kind, Enum):
             lines += writer.enum(kind)
-        if kind["type"] == "record":
-            lines += writer.struct(kind)
+        elif isinstance(kind, Record) and kind not in events:
+            lines += writer.struct(class_name(name), kind.doc, kind.fields)
     doc = "What every event carries, whatever its type. Each type's schema begins with these fields."
-    lines += writer.struct({"name": "Event", "doc": doc, "fields": common}, type_name="type_name: ClassVar[str]")
-    for schema in schemas:
-        own = schema | {"fields": schema["fields"][count:]}
-        type_name = f"type_name: ClassVar[str] = {_literal(schema['name'])}"
-        lines += writer.struct(own, base="Event", type_name=type_name)
+    lines += writer.struct("Event", doc, common, type_name="type_name: ClassVar[str]")
+    for event in events:
+        if event.fields[:count] != common:
+            raise SystemExit(f"{event.name}: the common part differs from {first.name}'s")
+        type_name = f"type_name: ClassVar[str] = {_literal(event.name)}"
+        own = event.fields[count:]
+        lines += writer.struct(class_name(event.name), event.doc, own, base="Event", type_name=type_name)
     lines += ["", "", "TYPES: Final[dict[str, type[Event]]] = {"]
-    lines += [f"    {_literal(schema['name'])}: {class_name(schema['name'])}," for schema in schemas]
+    lines += [f"    {_literal(event.name)}: {class_name(event.name)}," for event in events]
     lines += ["}", '"""The class of each event type."""', ""]
     return "\n".join(lines)
 
 
 def main(arguments: list[str]) -> int:
     """Write `events.py`, or with `--check` say whether it is what would be written."""
-    text = generate([examine(family.current).tree for family in load()])
+    text = generate([examine(family.current) for family in load()])
     if arguments == ["--check"]:
         same = TARGET.exists() and TARGET.read_text(encoding="utf-8") == text
         if not same:

@@ -1,70 +1,56 @@
-"""The schema gate: what a schema must be before fastavro sees it (docs/spec/events-v1.md, section 4).
+"""The schema gate: what a schema must be before anything is read with it (docs/spec/events-v1.md, section 4).
 
 fastavro trusts its schemas: a recursive one kills the process at depth 5,000, and five bytes of an `array<null>`
-make a hundred million items. So only a small, closed part of Avro comes in. In it an encoded event has exactly one
-form, decoding costs no more than the input's length, and nothing recurses.
+make a hundred million items. So only a small, closed part of Avro comes in (`shape.py`). In it an encoded event has
+exactly one form, decoding costs no more than the input's length, and nothing recurses.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
+import msgspec
+from msgspec import UNSET
+
+from agencybus.codec import shape
+from agencybus.codec.shape import Array, Double, Enum, Fixed, Int, Long, Named, Record, Text
 from agencybus.errors import SchemaError
 from agencybus.wire import limits
 
 SCHEMA_BYTES: Final = 128 * limits.KIB  # bytes of an .avsc; the largest of ours has 20 KiB
-NESTING: Final = 64  # brackets of JSON inside each other; a type takes up to 5 and DEPTH types nest
+NESTING: Final = 64  # brackets of JSON inside each other; a type takes up to 4 and DEPTH types nest
 DEPTH: Final = 16  # types inside each other, names resolved
-FIELDS: Final = 256  # fields of all records together
-NAME_CHARS: Final = 256  # characters of a name
-SYMBOLS: Final = 256  # symbols of an enum
 DEFAULT_BYTES: Final = 1024  # bytes of a default as JSON: it is built anew for every old event that is read
-FIXED_BYTES: Final = 1024  # bytes of a fixed
-
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_BRACKET: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
-_LOGICAL: Final = {("fixed", "uuid"), ("long", "timestamp-micros"), ("int", "date")}
-_INT: Final = {"int": 31, "long": 63}  # bits beside the sign
-_LEAST_BYTES: Final = {"null": 0, "boolean": 1, "int": 1, "long": 1, "double": 8, "bytes": 1, "string": 1}
-
-_NUMBER: Final = frozenset({"minimum", "maximum"})
-_TEXT: Final = frozenset({"minLength", "maxLength", "pattern"})
-_ATTRIBUTES: Final[Mapping[str, frozenset[str]]] = {
-    "record": frozenset({"type", "name", "namespace", "doc", "fields", "compress"}),
-    "enum": frozenset({"type", "name", "doc", "symbols", "default"}),
-    "fixed": frozenset({"type", "name", "doc", "size", "logicalType"}),
-    "array": frozenset({"type", "items", "maxItems"}),
-    "map": frozenset({"type", "values"}),
-    "null": frozenset({"type"}),
-    "boolean": frozenset({"type"}),
-    "int": frozenset({"type", "logicalType"}) | _NUMBER,
-    "long": frozenset({"type", "logicalType"}) | _NUMBER,
-    "double": frozenset({"type"}) | _NUMBER,
-    "bytes": frozenset({"type"}),
-    "string": frozenset({"type"}) | _TEXT,
-}
-_FIELD: Final = frozenset({"name", "type", "doc", "default", "example"})
+OPEN_REPETITIONS: Final = 2  # repetitions of open length in a pattern: 256² steps at worst
 
 RULES: Final[Mapping[str, str]] = {
     "not-json": "a schema is one JSON object in UTF-8 without repeated keys",
     "too-large": f"a schema has at most {SCHEMA_BYTES} bytes, and its smallest event at most {limits.EVENT_BYTES}",
     "too-deep": f"at most {DEPTH} types are inside each other",
-    "too-many-fields": f"all records together have at most {FIELDS} fields",
-    "name": f"a name is [A-Za-z_][A-Za-z0-9_]* of at most {NAME_CHARS} characters, used once",
-    "attribute": "attributes are the ones in docs/spec/events-v1.md, with values of their kind; no aliases",
-    "type": "types are Avro's without float, and names defined above",
+    "too-many-fields": f"all records together have at most {shape.FIELDS} fields",
+    "shape": "types and attributes are those of docs/spec/events-v1.md: no aliases, no maps, a bound on all that grows",
+    "name": "a name is used once, and is none of Avro's types",
+    "type": "a type by name is boolean, int, long, or one that was defined above",
     "recursive": "a type never holds itself",
-    "empty-item": "an item of an array or map has at least one byte",
-    "union": "a union is null and one other type",
-    "logical-type": "logical types are uuid (fixed 16), timestamp-micros (long) and date (int)",
+    "zero-bytes": "null is only in a union, so that every item costs a byte",
+    "logical-type": "a uuid has 16 bytes, a date or time has no range",
+    "pattern": f"^ and $ around characters and classes, at most {OPEN_REPETITIONS} open repetitions",
     "default": f"a default fits its type and has at most {DEFAULT_BYTES} bytes; of lists only the empty one",
-    "doc": "every record, enum and field has a doc",
 }
 """Name of each rule → the rule."""
+
+_PLAIN: Final = frozenset({"boolean", "int", "long"})
+_RESERVED: Final = _PLAIN | {"null", "float", "double", "string", "bytes", "array", "map", "record", "enum", "fixed"}
+_BRACKET: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+_PATTERN: Final = re.compile(
+    r"\^(?:(?:\[[^\]\[\\^]+\]|\\\.|[A-Za-z0-9_/-])(?:\+|\*|\{[0-9]{1,4}(?:,[0-9]{1,4})?\})?)+\$"
+)
+_SET_OPERATORS: Final = ("--", "&&", "~~", "||")  # of regular expressions to come, in classes
+_OPEN_REPETITION: Final = re.compile(r"[\]A-Za-z0-9_/.-][+*]|\{[0-9]+,[0-9]+\}")
 
 
 def _refuse(rule: str, what: str, path: str) -> NoReturn:
@@ -77,18 +63,18 @@ class Examined:
     """A schema that passed the gate.
 
     Attributes:
-        name: name of the record, which is the event type.
-        tree: the schema as JSON values.
-        compress: whether frames of this type may be compressed.
+        record: the event type.
+        named: all types with a name, inner ones first.
+        plain: the schema as plain JSON values, fit to be given to fastavro.
     """
 
-    name: str
-    tree: dict[str, Any]
-    compress: bool
+    record: Record
+    named: Mapping[str, Named]
+    plain: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class _Size:
+class _Cost:
     """What a type can cost.
 
     Attributes:
@@ -97,7 +83,7 @@ class _Size:
     """
 
     least: int
-    height: int
+    height: int = 1
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -106,11 +92,6 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) != len(pairs):
         raise ValueError("repeated key")
     return result
-
-
-def _no_constant(name: str) -> NoReturn:
-    """Refuse NaN and Infinity, which are no JSON."""
-    raise ValueError(name)
 
 
 def _parse(avsc: bytes) -> dict[str, Any]:
@@ -123,20 +104,12 @@ def _parse(avsc: bytes) -> dict[str, Any]:
         if depth > NESTING:
             _refuse("too-deep", "brackets", f"byte {token.start()}")
     try:
-        tree = json.loads(avsc.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
+        tree = json.loads(avsc.decode(), object_pairs_hook=_once)
     except ValueError:
         _refuse("not-json", "it does not parse", "")
-    if not isinstance(tree, dict) or tree.get("type") != "record":
-        _refuse("type", "the outermost type is no record", "")
+    if not isinstance(tree, dict):
+        _refuse("not-json", "no object", "")
     return tree
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 @dataclass(slots=True)
@@ -144,199 +117,143 @@ class _Walk:
     """One pass over a schema.
 
     Attributes:
-        sizes: size of each named type that is complete.
-        open: named records that are being defined.
+        named: complete types with a name, inner ones first.
+        costs: cost of each of them.
+        open: names of records that are being walked.
         fields: fields seen.
-        enums: symbols of each enum.
     """
 
-    sizes: dict[str, _Size] = field(default_factory=dict)
+    named: dict[str, Named] = field(default_factory=dict)
+    costs: dict[str, _Cost] = field(default_factory=dict)
     open: set[str] = field(default_factory=set)
     fields: int = 0
-    enums: dict[str, list[str]] = field(default_factory=dict)
 
-    def type(self, kind: Any, path: str, depth: int) -> _Size:
-        """Check a type; give its size."""
+    def type(self, kind: shape.Kind, path: str, depth: int) -> _Cost:
+        """Check a type; give its cost."""
         if depth > DEPTH:
             _refuse("too-deep", "types", path)
-        if isinstance(kind, str):
-            size = self._name(kind, path)
-        elif isinstance(kind, list):
-            size = self._union(kind, path, depth)
-        else:
-            size = self._object(kind, path, depth)
-        if depth + size.height - 1 > DEPTH:
+        cost = self._cost(kind, path, depth)
+        if depth + cost.height - 1 > DEPTH:
             _refuse("too-deep", "types, names resolved", path)
-        if size.least > limits.EVENT_BYTES:
-            _refuse("too-large", f"the smallest value has {size.least} bytes", path)
-        return size
+        if cost.least > limits.EVENT_BYTES:
+            _refuse("too-large", f"the smallest value has {cost.least} bytes", path)
+        return cost
 
-    def _name(self, kind: str, path: str) -> _Size:
-        if kind in _LEAST_BYTES:
-            return _Size(_LEAST_BYTES[kind], 1)
-        if kind in self.open:
-            _refuse("recursive", f"{kind[:NAME_CHARS]!r} holds itself", path)
-        if kind not in self.sizes:
-            _refuse("type", f"{kind[:NAME_CHARS]!r} is unknown", path)
-        return self.sizes[kind]
-
-    def _union(self, kind: list[Any], path: str, depth: int) -> _Size:
-        if len(kind) != 2 or kind[0] != "null" or kind[1] == "null" or isinstance(kind[1], list):  # noqa: PLR2004 - null and one more
-            _refuse("union", "another union", path)
-        inner = self.type(kind[1], path, depth + 1)
-        if inner.least == 0:  # an empty record would be the one thing beside null that has no bytes
-            _refuse("union", "the other type can be empty", path)
-        return _Size(1, inner.height + 1)
-
-    def _object(self, kind: Any, path: str, depth: int) -> _Size:
-        base = kind.get("type") if isinstance(kind, dict) else None
-        if not isinstance(base, str) or base not in _ATTRIBUTES:
-            _refuse("type", "no type that is known", path)
-        self._attributes(kind, base, path)
-        match base:
-            case "record":
+    def _cost(self, kind: shape.Kind, path: str, depth: int) -> _Cost:  # noqa: C901, PLR0911 - a case for each kind
+        match kind:
+            case str():
+                return self._name(kind, path)
+            case tuple():
+                return _Cost(1, 1 + self.type(kind[1], path, depth + 1).height)
+            case Array():
+                return _Cost(1, 1 + self.type(kind.items, f"{path}[]", depth + 1).height)
+            case Record():
                 return self._record(kind, path, depth)
-            case "enum":
-                return self._enum(kind, path)
-            case "fixed":
-                self._define(kind, path)
-                if not _is_int(kind.get("size")) or not 0 < kind["size"] <= FIXED_BYTES:
-                    _refuse("attribute", "size", path)
-                return self._done(kind, _Size(kind["size"], 1))
-            case "array" | "map":
-                item = self.type(kind.get("items" if base == "array" else "values"), f"{path}[]", depth + 1)
-                if item.least == 0:
-                    _refuse("empty-item", "an item can be empty", path)
-                return _Size(1, item.height + 1)
-        return _Size(_LEAST_BYTES[base], 1)
+            case Enum():
+                if len(set(kind.symbols)) != len(kind.symbols):
+                    _refuse("name", "a symbol twice", path)
+                if kind.default is not None and kind.default not in kind.symbols:
+                    _refuse("default", "of an enum", path)
+                return self._define(kind, _Cost(1), path)
+            case Fixed():
+                if kind.logical_type and kind.size != 16:  # noqa: PLR2004 - RFC 9562
+                    _refuse("logical-type", f"a uuid of {kind.size}", path)
+                return self._define(kind, _Cost(kind.size), path)
+            case Int() | Long():
+                if kind.logical_type and (kind.minimum, kind.maximum) != (None, None):
+                    _refuse("logical-type", kind.logical_type, path)
+                return _Cost(1)
+            case Text(pattern=str(pattern)):
+                _check_pattern(pattern, kind.max_length, path)
+                return _Cost(1)
+        return _Cost(8 if isinstance(kind, Double) else 1)
 
-    def _attributes(self, kind: dict[str, Any], base: str, path: str) -> None:
-        if unknown := kind.keys() - _ATTRIBUTES[base]:
-            _refuse("attribute", f"{min(unknown)[:NAME_CHARS]!r} of {base}", path)
-        if (logical := kind.get("logicalType")) is not None:
-            good = isinstance(logical, str) and (base, logical) in _LOGICAL
-            if not good or (base == "fixed" and kind.get("size") != 16):  # noqa: PLR2004 - bytes of a UUID
-                _refuse("logical-type", f"on {base}", path)
-            if kind.keys() & _NUMBER:
-                _refuse("attribute", "a range on a logical type", path)
-        for key in ("minLength", "maxLength", "maxItems"):
-            if key in kind and (not _is_int(kind[key]) or kind[key] < 0):
-                _refuse("attribute", key, path)
-        for key in _NUMBER & kind.keys():
-            good = _is_number(kind[key]) if base == "double" else _is_int(kind[key])
-            if not good or (base in _INT and not -(2 ** _INT[base]) <= kind[key] < 2 ** _INT[base]):
-                _refuse("attribute", key, path)
-        if "pattern" in kind:
-            self._pattern(kind["pattern"], path)
+    def _name(self, name: str, path: str) -> _Cost:
+        if name in self.open:
+            _refuse("recursive", f"{name!r} holds itself", path)
+        if name in self.costs:
+            return self.costs[name]
+        if name in _PLAIN:
+            return _Cost(1)
+        _refuse("zero-bytes" if name == "null" else "type", repr(name[: shape.NAME_CHARS]), path)
 
-    def _pattern(self, pattern: object, path: str) -> None:
-        """A pattern is one or more character classes in a row: nothing that backtracks."""
-        simple = r"\^(?:(?:\[(?:[^\]\[\\]|\\[\w.-])+\]|\\\.|[\w/.-])(?:\+|\*|\{\d+(?:,\d+)?\})?)+\$"
-        if not isinstance(pattern, str) or len(pattern) > NAME_CHARS or not re.fullmatch(simple, pattern):
-            _refuse("attribute", "pattern", path)
-        try:
-            re.compile(pattern)
-        except re.error:
-            _refuse("attribute", "pattern", path)
+    def _free(self, kind: Named, path: str) -> None:
+        if kind.name in self.costs or kind.name in self.open or kind.name in _RESERVED:
+            _refuse("name", f"{kind.name!r} is taken", path)
 
-    def _define(self, kind: dict[str, Any], path: str) -> str:
-        name = kind.get("name")
-        if not isinstance(name, str) or len(name) > NAME_CHARS or not _NAME.fullmatch(name):
-            _refuse("name", "of a type", path)
-        if name in self.sizes or name in self.open or name in _ATTRIBUTES or name in {"float", "error", "union"}:
-            _refuse("name", f"{name!r} is taken", path)
-        return name
+    def _define(self, kind: Named, cost: _Cost, path: str) -> _Cost:
+        self._free(kind, path)
+        self.named[kind.name] = kind
+        self.costs[kind.name] = cost
+        return cost
 
-    def _done(self, kind: dict[str, Any], size: _Size) -> _Size:
-        self.open.discard(kind["name"])
-        self.sizes[kind["name"]] = size
-        return size
-
-    def _doc(self, kind: dict[str, Any], path: str) -> None:
-        if not isinstance(kind.get("doc"), str) or not kind["doc"].strip():
-            _refuse("doc", "missing", path)
-
-    def _enum(self, kind: dict[str, Any], path: str) -> _Size:
-        name = self._define(kind, path)
-        self._doc(kind, path)
-        symbols = kind.get("symbols")
-        if not isinstance(symbols, list) or not 0 < len(symbols) <= SYMBOLS:
-            _refuse("attribute", "symbols", path)
-        if not all(isinstance(item, str) and len(item) <= NAME_CHARS and _NAME.fullmatch(item) for item in symbols):
-            _refuse("name", "of a symbol", path)
-        if len(set(symbols)) != len(symbols):
-            _refuse("name", "a symbol twice", path)
-        if "default" in kind and kind["default"] not in symbols:
-            _refuse("default", "of an enum", path)
-        self.enums[name] = symbols
-        return self._done(kind, _Size(1, 1))
-
-    def _record(self, kind: dict[str, Any], path: str, depth: int) -> _Size:
-        name = self._define(kind, path)
-        self._doc(kind, path)
+    def _record(self, kind: Record, path: str, depth: int) -> _Cost:
+        self._free(kind, path)
         outermost = depth == 1
-        if not outermost and kind.keys() & {"namespace", "compress"}:
-            _refuse("attribute", "namespace or compress inside", path)
-        if outermost and (kind.get("namespace") != "agencybus" or not isinstance(kind.get("compress", True), bool)):
-            _refuse("attribute", "namespace is agencybus, compress true or false", path)
-        self.open.add(name)
-        members = kind.get("fields")
-        if not isinstance(members, list) or not members:
-            _refuse("attribute", "fields", path)
-        self.fields += len(members)
-        if self.fields > FIELDS:
+        if (kind.namespace is not None) != outermost or (kind.compress is not None and not outermost):
+            _refuse("shape", "the outermost record, and only it, has a namespace and may have compress", path)
+        self.fields += len(kind.fields)
+        if self.fields > shape.FIELDS:
             _refuse("too-many-fields", f"{self.fields}", path)
-        seen: set[str] = set()
-        sizes = [self._field(member, path, depth, seen) for member in members]
-        size = _Size(sum(size.least for size in sizes), 1 + max(size.height for size in sizes))
-        return self._done(kind, size)
+        if len({member.name for member in kind.fields}) != len(kind.fields):
+            _refuse("name", "a field twice", path)
+        self.open.add(kind.name)
+        costs = [self._field(member, f"{path}.{member.name}".lstrip("."), depth) for member in kind.fields]
+        self.open.discard(kind.name)
+        return self._define(kind, _Cost(sum(c.least for c in costs), 1 + max(c.height for c in costs)), path)
 
-    def _field(self, member: Any, path: str, depth: int, seen: set[str]) -> _Size:
-        name = member.get("name") if isinstance(member, dict) else None
-        if not isinstance(name, str) or len(name) > NAME_CHARS or not _NAME.fullmatch(name) or name in seen:
-            _refuse("name", "of a field", path)
-        seen.add(name)
-        here = f"{path}.{name}" if path else name
-        if unknown := member.keys() - _FIELD:
-            _refuse("attribute", f"{min(unknown)[:NAME_CHARS]!r} of a field", here)
-        self._doc(member, here)
-        size = self.type(member.get("type"), here, depth + 1)
-        if "default" in member:
-            value = member["default"]
-            if len(json.dumps(value)) > DEFAULT_BYTES or not self._fits(value, member["type"]):
-                _refuse("default", "of a field", here)
-        return size
+    def _field(self, member: shape.Field, path: str, depth: int) -> _Cost:
+        cost = self.type(member.type, path, depth + 1)
+        if member.default is UNSET:
+            return cost
+        if len(json.dumps(member.default)) > DEFAULT_BYTES or not self._fits(member.default, member.type):
+            _refuse("default", "of a field", path)
+        return cost
 
-    def _fits(self, value: Any, kind: Any) -> bool:
-        """Whether a default is one of its type; records, maps and full lists can't be defaults."""
-        if isinstance(kind, list):
-            return value is None
-        if isinstance(kind, dict) and (kind.get("logicalType") or kind["type"] in {"fixed", "bytes"}):
-            return False  # their JSON form is another than their value: an old event would get a surprise
-        name = kind if isinstance(kind, str) else kind["name"] if "name" in kind else kind["type"]
-        if name in self.enums:
-            return value in self.enums[name]
-        checks: dict[str, Callable[[Any], bool]] = {
-            "string": lambda text: isinstance(text, str),
-            "boolean": lambda flag: isinstance(flag, bool),
-            "int": lambda number: _is_int(number) and -(2**31) <= number < 2**31,
-            "long": lambda number: _is_int(number) and -(2**63) <= number < 2**63,
-            "double": _is_number,
-            "array": lambda items: items == [],
-        }
-        return name in checks and checks[name](value) and _within(value, kind)
+    def _fits(self, value: Any, kind: shape.Kind) -> bool:  # noqa: PLR0911 - a case for each kind
+        """Whether a default is one of its type.
+
+        Records, full lists, bytes and logical types have none: their form in JSON is not their value.
+        """
+        if isinstance(kind, str):
+            kind = self.named.get(kind, Int() if kind == "int" else Long() if kind == "long" else kind)
+        match kind:
+            case tuple():
+                return value is None
+            case "boolean":
+                return isinstance(value, bool)
+            case Enum():
+                return value in kind.symbols
+            case Array():
+                return bool(value == [])
+            case Text():
+                fits = isinstance(value, str) and kind.min_length <= len(value) <= kind.max_length
+                return fits and (kind.pattern is None or re.search(python_pattern(kind.pattern), value) is not None)
+            case Int(logical_type=None) | Long(logical_type=None):
+                low, high = shape.bounds(kind)
+                return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+            case Double():
+                number = isinstance(value, (int, float)) and not isinstance(value, bool)
+                return number and kind.minimum <= value <= kind.maximum
+        return False
 
 
-def _within(value: Any, kind: Any) -> bool:
-    """Whether a default keeps the constraints of its type."""
-    if not isinstance(kind, dict) or isinstance(value, bool):
-        return True
-    if isinstance(value, str):
-        length = kind.get("minLength", 0) <= len(value) <= kind.get("maxLength", len(value))
-        return length and ("pattern" not in kind or re.search(kind["pattern"], value) is not None)
-    if _is_number(value):
-        return bool(kind.get("minimum", value) <= value <= kind.get("maximum", value))
-    return True
+def _check_pattern(pattern: str, length: int, path: str) -> None:
+    """A pattern is a row of characters and classes, with few open repetitions: it can't backtrack for long."""
+    twice = any(pair in pattern for pair in _SET_OPERATORS)
+    if twice or not _PATTERN.fullmatch(pattern) or len(_OPEN_REPETITION.findall(pattern)) > OPEN_REPETITIONS:
+        _refuse("pattern", "another form", path)
+    if length > shape.PATTERN_CHARS:
+        _refuse("pattern", f"on a string of more than {shape.PATTERN_CHARS} characters", path)
+    try:
+        re.compile(pattern)
+    except re.error:
+        _refuse("pattern", "it does not compile", path)
+
+
+def python_pattern(pattern: str) -> str:
+    r"""A schema's pattern for Python, where `$` would let a line feed through."""
+    return pattern[:-1] + r"\Z"
 
 
 def examine(avsc: bytes) -> Examined:
@@ -345,12 +262,15 @@ def examine(avsc: bytes) -> Examined:
     Args:
         avsc: the exact bytes of an .avsc file.
 
-    Returns:
-        The schema, fit to be given to fastavro.
-
     Raises:
         SchemaError: `schema-refused`; the sentence begins with the rule's name, a key of `RULES`.
     """
-    tree = _parse(avsc)
-    _Walk().type(tree, "", 1)
-    return Examined(tree["name"], tree, tree.get("compress", True))
+    plain = _parse(avsc)
+    try:
+        record = msgspec.convert(plain, Record)
+    except msgspec.ValidationError as error:
+        what, _, path = str(error).partition(" - at ")
+        _refuse("shape", what[: limits.TEXT_BYTES], path.strip("`"))
+    walk = _Walk()
+    walk.type(record, "", 1)
+    return Examined(record, walk.named, plain)
