@@ -263,18 +263,19 @@ class RecordReader:
 
     async def _look_for_stall(self, consumer: AIOKafkaConsumer, places: frozenset[Place]) -> None:
         clock = asyncio.get_running_loop().time
+        asked = clock()
         seen = {place: self._next[place] for place in places}
         try:
             ends = await self._offsets(places, "end_offsets")
         except TransportError:
-            if self._watchdog.unanswered(clock()):
+            if self._watchdog.unanswered(asked, clock()):
                 self._stalled = "no broker answers"
             return
         if consumer is not self._consumer:
             return
         stalled = [place for place, end in ends.items() if self._watchdog.saw(place, seen[place], end, clock())]
-        if stalled:
-            self._stalled = f"records wait in {stalled[0][0]}[{stalled[0][1]}]"
+        # Also back to nothing: brokers that answer again, or records that came at last, need no rebuild.
+        self._stalled = f"records wait in {stalled[0][0]}[{stalled[0][1]}]" if stalled else ""
 
     async def _rebuild(self) -> None:
         """Replaces the consumer by a new one at the same positions. The old one stays until that has worked."""

@@ -27,9 +27,14 @@ class Watchdog:
         """Begins anew with a partition: it was moved, or paused for a while."""
         self._waiting.pop(place, None)
 
-    def unanswered(self, now: float) -> bool:
-        """The brokers did not tell the ends. Returns whether that has lasted too long."""
-        self._unanswered = now if self._unanswered is None else self._unanswered
+    def unanswered(self, asked: float, now: float) -> bool:
+        """The brokers did not tell the ends. Returns whether that has lasted too long.
+
+        Args:
+            asked: monotonic seconds when they were asked.
+            now: monotonic seconds.
+        """
+        self._unanswered = asked if self._unanswered is None else self._unanswered
         return now - self._unanswered >= self.stall
 
     def saw(self, place: Place, position: int, end: int, now: float) -> bool:

@@ -102,7 +102,7 @@ def test_a_missing_tls_file_is_named_with_its_setting_and_path(folder: Path, los
     files = {"ca": folder / "ca.pem", "cert": folder / "client.pem", "key": folder / "client.key"}
     files[lost] = folder / "not-there.pem"
     with pytest.raises(ConfigError, match="No such file") as raised:
-        KafkaSettings("localhost:9092", *files.values()).client_options()
+        KafkaSettings("localhost:9092", files["ca"], files["cert"], files["key"]).client_options()
     assert raised.value.where == f"kafka.{lost} = {folder / 'not-there.pem'}"
     assert str(folder / "not-there.pem") in raised.value.hint
 

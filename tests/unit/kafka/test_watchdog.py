@@ -51,7 +51,7 @@ def test_a_partition_that_was_moved_by_hand_waits_anew() -> None:
 
 def test_brokers_that_tell_no_ends_for_long_enough_are_a_stall_and_one_answer_ends_it() -> None:
     dog = Watchdog(15)
-    assert not dog.unanswered(now=0)
-    dog.saw(HERE, 8, 8, now=10)
-    assert not dog.unanswered(now=16)
-    assert dog.unanswered(now=31)
+    assert not dog.unanswered(asked=0, now=10)
+    dog.saw(HERE, 8, 8, now=12)
+    assert not dog.unanswered(asked=14, now=24)
+    assert dog.unanswered(asked=26, now=29)
