@@ -7,37 +7,30 @@ the same code. Every function returns what it verified, or raises `RecordError` 
     lineage.advance     step 7  needs the reader's heads
     entitle             step 8
     unseal         steps 9-12   may run in a thread
-    codec              step 13  event by event
+    decode             step 13  event by event
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Final
 
+from agencybus.codec import Codec
 from agencybus.directory import policy
 from agencybus.directory.model import Directory, Endpoint, SignerKey
-from agencybus.errors import LabelError, PolicyError, RecordError, Step
+from agencybus.directory.views import DirectoryView
+from agencybus.errors import EventError, LabelError, PolicyError, RecordError, SchemaError, Step
 from agencybus.label import Label
 from agencybus.seal import commitment, frame, suite
 from agencybus.seal.grant import AudienceKey
 from agencybus.wire import envelope, ids, limits
 from agencybus.wire.envelope import Record
 from agencybus.wire.headers import CheckpointHeader, FrameHeader, GrantHeader, LineageHeader
+from agencybus_schemas.events import Event
 
 SUPERSEDED_US: Final = 24 * 3600 * 1_000_000  # µs a writer may go on with a directory that has a successor
 LANES: Final = frozenset({"urgent", "routine"})
-
-
-class View(Protocol):
-    """The directories that a reader knows: all, for ever."""
-
-    def get(self, digest: bytes) -> Directory | None:
-        """The directory with this digest, or None if it is not known (yet)."""
-
-    def superseded_at(self, digest: bytes) -> int | None:
-        """When a successor came, µs since the epoch; None while it is the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +68,7 @@ class Authentic:
     label: Label | None
 
 
-def authenticate(raw: bytes, place: Place, view: View, *, now: int) -> Authentic:
+def authenticate(raw: bytes, place: Place, view: DirectoryView, *, now: int) -> Authentic:
     """Steps 1 to 6: who says this, here, and may they?
 
     Args:
@@ -106,11 +99,11 @@ def _check_place(record: Record, place: Place) -> None:
             raise RecordError(Step.PLACE, "channel-mismatch", f"signed for {header.channel}", where=place.channel)
         if header.partition != place.partition:
             raise RecordError(Step.PLACE, "partition-mismatch", f"signed for partition {header.partition}")
-    elif f"{policy.agency_of(header.endpoint)}.grants" != place.channel:
+    elif f"{header.endpoint.partition('/')[0]}.grants" != place.channel:
         raise RecordError(Step.PLACE, "channel-mismatch", f"a grant of {header.endpoint}", where=place.channel)
 
 
-def _find_signer(record: Record, view: View, now: int) -> tuple[Directory, Endpoint, SignerKey]:
+def _find_signer(record: Record, view: DirectoryView, now: int) -> tuple[Directory, Endpoint, SignerKey]:
     # --- step 3: signer known and valid
     header, at = record.header, record.header.sealed_at
     directory = view.get(header.directory)
@@ -122,7 +115,7 @@ def _find_signer(record: Record, view: View, now: int) -> tuple[Directory, Endpo
     endpoint = directory.endpoints.get(header.endpoint)
     if endpoint is None:
         raise RecordError(Step.SIGNER, "endpoint-unknown", header.endpoint)
-    signer = next((key for key in endpoint.signers if key.id == header.signer_key_id), None)
+    signer = endpoint.signer(header.signer_key_id)
     if signer is None:
         raise RecordError(
             Step.SIGNER, "signer-unknown", f"no key {header.signer_key_id.hex()[:16]}… of {endpoint.name}"
@@ -195,7 +188,7 @@ def _check_recipients(header: GrantHeader, directory: Directory) -> None:
         recipient = directory.endpoints.get(line.endpoint)
         if recipient is None or recipient.agency != header.agency:
             raise RecordError(Step.AUTHORITY, "recipient-invalid", f"{line.endpoint} is no endpoint of {header.agency}")
-        if line.kem_key_id not in {kem.id for kem in recipient.kems}:
+        if recipient.kem(line.kem_key_id) is None:
             raise RecordError(Step.AUTHORITY, "recipient-invalid", f"a key that is not of {line.endpoint}")
 
 
@@ -217,14 +210,14 @@ def entitle(authentic: Authentic) -> policy.Audience:
         raise RecordError(Step.ENTITLEMENT, error.code, error.what) from None
 
 
-def unseal(authentic: Authentic, audience: policy.Audience, key: AudienceKey | None, *, compress: bool) -> list[bytes]:
+def unseal(authentic: Authentic, audience: policy.Audience, key: AudienceKey | None, codec: Codec) -> list[bytes]:
     """Steps 9 to 12: the encoded events of a frame.
 
     Args:
         authentic: the frame, its lineage accepted.
         audience: what step 8 gave.
         key: the key that was granted under the header's audience_key_id, None if none was yet.
-        compress: whether the schema lets this type be compressed.
+        codec: the known event types; it says which are never compressed.
 
     Raises:
         RecordError: with the step. `grant-missing` is to be tried again later.
@@ -238,11 +231,37 @@ def unseal(authentic: Authentic, audience: policy.Audience, key: AudienceKey | N
         plaintext = suite.open_body(secret_key, record.header_bytes, record.body)
     except suite.SealError:
         raise RecordError(Step.DECRYPT, "decrypt-failed", "the body does not open with the granted key") from None
-    frame_secret, events = frame.unpack(plaintext, header.count, compress=compress)
+    frame_secret, events = frame.unpack(plaintext, header.count, compress=_may_compress(header, codec))
     # --- step 12: commitment
     if commitment.commit(frame_secret, events) != header.commitment:
         raise RecordError(Step.COMMITMENT, "commitment-mismatch", "the events are not the ones that were signed")
     return events
+
+
+def _may_compress(header: FrameHeader, codec: Codec) -> bool:
+    """What the schema says. Of an unknown one it does not matter: step 13 refuses it."""
+    try:
+        return codec.schema_of(header.schema_id).compress
+    except SchemaError:
+        return True
+
+
+def decode(header: FrameHeader, event: bytes, codec: Codec) -> Event:
+    """Step 13: one event of a frame, which says of itself what the signed header says of all.
+
+    Raises:
+        RecordError: step 13, `schema-unknown`, `event-undecodable` or `event-header-mismatch`.
+    """
+    # --- step 13: decode
+    try:
+        decoded = codec.decode(header.schema_id, event)
+    except (SchemaError, EventError) as error:
+        raise RecordError(Step.DECODE, error.code, error.what, where=error.where) from None
+    signed = (header.type, header.endpoint, header.label, header.programme, header.precedence)
+    said = (decoded.type_name, decoded.originator, decoded.label, decoded.programme, decoded.precedence.value)
+    if said != signed:
+        raise RecordError(Step.DECODE, "event-header-mismatch", "the event contradicts the frame's header")
+    return decoded
 
 
 def _check_key(header: FrameHeader, audience: policy.Audience, key: AudienceKey | None) -> bytes:

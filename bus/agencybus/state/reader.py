@@ -352,6 +352,11 @@ class ReaderState:
             self._mark(db, (*where, deaths, self._run))
         return deaths
 
+    def suspects(self) -> list[tuple[str, int, int]]:
+        """Topic, partition and offset of every record that was marked when a process died."""
+        rows = self._store.rows(f"{_FUSE} WHERE deaths > 0 OR run NOT IN (0, ?)", (self._run,))
+        return [(topic, partition, offset) for topic, partition, offset, _, _ in rows]
+
     def survived(self, topic: str, partition: int, offset: int) -> None:
         """Work on a record ended without a death: its mark goes, earlier deaths with it."""
         with self._store.transaction(sync=False) as db:

@@ -5,8 +5,8 @@ cryptography. So, as in a log-structured store:
 
 - new keys are appended, one row a step (table `recent`), and held in memory as well;
 - when `RECENT_KEYS` have gathered, they are merged into the b-tree (table `remembered`) in the order of their keys,
-  a slice a step, so that neighbours share a page. Until the last slice is in, both tables have them: a crash in
-  between repeats the merge and changes nothing.
+  a slice a step, so that neighbours share a page. Until the last slice is in, both tables have them. How far it is
+  stands in the database (`merging`): a program that starts for one event at a time gets on with it as well.
 
 Keys are remembered until `prune` is called with a later time: never shorter than promised.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -34,6 +35,9 @@ SCHEMA: Final = (
     """CREATE TABLE recent (
   -- AUTOINCREMENT: a number is never used again, so a merge that ends deletes no row that came meanwhile
   id INTEGER PRIMARY KEY AUTOINCREMENT, hour INTEGER NOT NULL, lines BLOB NOT NULL, tally INTEGER NOT NULL
+) STRICT""",
+    """CREATE TABLE merging (
+  one INTEGER PRIMARY KEY CHECK (one = 1), upto INTEGER NOT NULL, after BLOB NOT NULL, tally INTEGER NOT NULL
 ) STRICT""",
     """CREATE TABLE remembered (
   key BLOB PRIMARY KEY, hour INTEGER NOT NULL, value BLOB NOT NULL
@@ -55,16 +59,29 @@ class References:
         self._store = store
         self._recent: dict[bytes, tuple[int, bytes]] = {}  # key -> hour, value; what table `recent` holds
         self._last = 0  # newest row of table `recent`
-        for number, hour, lines in map(_row, store.read("SELECT id, hour, lines, tally FROM recent ORDER BY id")):
-            self._recent.update((key, (hour, value)) for key, value in _decode(lines).items())
-            self._last = number
-        self._settled = bool(store.read("SELECT 1 FROM remembered LIMIT 1"))  # table `remembered` may hold something
-        self._fresh: dict[bytes, tuple[int, bytes]] = {}  # what the open step adds
-        self._row = 0  # the row of table `recent` that the open step added, 0 if none
         self._merging: list[bytes] = []  # sorted keys of a merge that is under way
         self._upto = 0  # the rows of table `recent` that the merge covers
         self._merged = 0  # keys of it that are in table `remembered`
-        self._ahead = 0  # the same after the open step
+        self._load()
+        self._settled = bool(store.read("SELECT 1 FROM remembered LIMIT 1"))  # table `remembered` may hold something
+        self._fresh: dict[bytes, tuple[int, bytes]] = {}  # what the open step adds
+        self._row = 0  # the row of table `recent` that the open step added, 0 if none
+        self._ahead = self._merged  # the same after the open step
+
+    def _load(self) -> None:
+        after = None
+        for upto, key in self._store.rows("SELECT upto, after, tally FROM merging"):
+            self._upto, after = upto, key
+        rows = self._store.read("SELECT id, hour, lines, tally FROM recent ORDER BY id")
+        for number, hour, lines in map(_row, rows):
+            decoded = _decode(lines)
+            self._recent.update((key, (hour, value)) for key, value in decoded.items())
+            self._last = number
+            if after is not None and number <= self._upto:
+                self._merging.extend(decoded)
+        if after is not None:
+            self._merging.sort()
+            self._merged = bisect_right(self._merging, after)
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -151,6 +168,10 @@ class References:
         db.executemany("INSERT OR IGNORE INTO remembered VALUES (?, ?, ?)", rows)
         if self._ahead == len(self._merging):
             db.execute("DELETE FROM recent WHERE id <= ?", (self._upto,))
+            db.execute("DELETE FROM merging")
+        else:
+            fields = (self._upto, self._merging[self._ahead - 1])
+            db.execute("INSERT OR REPLACE INTO merging VALUES (1, ?, ?, ?)", (*fields, tally(*fields)))
 
 
 def _row(row: tuple[int, int, bytes, int]) -> tuple[int, int, bytes]:

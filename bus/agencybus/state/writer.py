@@ -46,7 +46,7 @@ KIND: Final = Kind(
 )
 
 _LINEAGE: Final = "SELECT channel, partition, sequence, digest, sealed_at, acknowledged, record_sum, tally FROM lineage"
-_IN_FLIGHT: Final = _LINEAGE.replace(" FROM", ", record FROM") + " WHERE record IS NOT NULL"
+_IN_FLIGHT: Final = _LINEAGE.replace(" FROM", ", record FROM") + " WHERE record_sum IS NOT NULL"
 
 
 class LineageRow(NamedTuple):
@@ -57,12 +57,14 @@ class LineageRow(NamedTuple):
         digest: its digest, 48 bytes: the next record's `previous`.
         sealed_at: its time, µs since the epoch.
         offset: where the newest acknowledged record of the lineage lies, None if there is none yet.
+        in_flight: it is not acknowledged yet.
     """
 
     sequence: int
     digest: bytes
     sealed_at: int
     offset: int | None
+    in_flight: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +153,8 @@ class WriterState:
         """
         where = (channel, partition)
         for row in self._store.read(f"{_LINEAGE} WHERE channel = ? AND partition = ?", where):
-            _, _, sequence, digest, sealed_at, acknowledged, _ = checked(row)
-            return LineageRow(sequence, digest, sealed_at, acknowledged)
+            _, _, sequence, digest, sealed_at, acknowledged, record_sum = checked(row)
+            return LineageRow(sequence, digest, sealed_at, acknowledged, record_sum is not None)
         return None
 
     def places(self) -> list[tuple[str, int]]:
@@ -190,7 +192,7 @@ class WriterState:
             last = self.lineage(channel, partition)
             if sequence != (last.sequence + 1 if last else 0):
                 raise _misuse(f"record {sequence} does not follow {last.sequence if last else 'none'}")
-            if db.execute(f"{_IN_FLIGHT} AND channel = ? AND partition = ?", (channel, partition)).fetchone():
+            if last is not None and last.in_flight:
                 raise _misuse("a record of this lineage is in flight")
             offset = last.offset if last else None
             fields = (channel, partition, sequence, digest, sealed_at, offset, zlib.crc32(record))
@@ -210,10 +212,7 @@ class WriterState:
         """
         with self._store.transaction(sync=False) as db:
             last = self.lineage(channel, partition)
-            if (
-                last is None
-                or not db.execute(f"{_IN_FLIGHT} AND channel = ? AND partition = ?", (channel, partition)).fetchone()
-            ):
+            if last is None or not last.in_flight:
                 raise _misuse("no record of this lineage is in flight")
             self._put(db, (channel, partition, last.sequence, last.digest, last.sealed_at, offset, None), None)
 
@@ -247,8 +246,8 @@ class WriterState:
         """
         found = []
         for *row, record in self._store.read(_IN_FLIGHT):
-            channel, partition, sequence, digest, sealed_at, _, total = checked(row)
-            if zlib.crc32(record) != total:
+            channel, partition, sequence, digest, sealed_at, _, record_sum = checked(row)
+            if zlib.crc32(record or b"") != record_sum:
                 raise StateError("state-corrupt", "the record in flight is damaged", where=self._store.where)
             found.append(InFlight(channel, partition, sequence, digest, sealed_at, record))
         return found

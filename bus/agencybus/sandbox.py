@@ -1,0 +1,170 @@
+"""A federation to try things with: two countries, their endpoints with keys and certificates, topics and rights.
+
+What the demo, `agencybus dev up` and the integration tests stand on. Everything in it is real but the agreements: real
+keys, a real directory, real access rules. The authorities' keys are made here and forgotten, so it can't be changed
+later; make a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from agencybus.directory.authoring import Authority, Lifetimes, author
+from agencybus.directory.keys import DAY_US
+from agencybus.directory.spec import EndpointKeys, FederationSpec, sample_spec
+from agencybus.grants import grants_topic
+from agencybus.kafka import admin, topics
+from agencybus.kafka.local import LocalCluster
+from agencybus.keyring import Keyring, Passphrase
+from agencybus.subscribing.places import LANES
+
+LIFETIMES: Final = Lifetimes(timestamp=timedelta(days=35))  # as long as the endpoints' encapsulation keys live
+
+_ENDPOINT: Final = """\
+endpoint = "{endpoint}"
+state = "{state}"
+{more}
+[keyring]
+file = "keys.json"
+passphrase-file = "passphrase"
+
+[directory]
+root = "{home}/federation/root.json"
+url = "{url}"
+cache = "directory"
+refresh-seconds = 5
+
+[kafka]
+bootstrap = "{bootstrap}"
+ca = "{ca}"
+cert = "{cert}"
+key = "{key}"
+"""
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """The folder of a federation.
+
+    Attributes:
+        home: what is in it: `federation/`, `endpoints/`.
+        endpoints: names of all endpoints.
+    """
+
+    home: Path
+    endpoints: tuple[str, ...]
+
+    def folder(self, endpoint: str) -> Path:
+        """Where the files of an endpoint are."""
+        return self.home / "endpoints" / endpoint.replace("/", ".")
+
+    def publisher(self, endpoint: str) -> Path:
+        """The endpoint's `publisher.toml`."""
+        return self.folder(endpoint) / "publisher.toml"
+
+    def subscriber(self, endpoint: str) -> Path:
+        """The endpoint's `subscriber.toml`."""
+        return self.folder(endpoint) / "subscriber.toml"
+
+
+def make(
+    home: Path,
+    cluster: LocalCluster,
+    *,
+    spec: FederationSpec | None = None,
+    url: str | None = None,
+    copies: int = 1,
+    log2_n: int = 17,
+    told: Callable[[str], None] = lambda _text: None,
+) -> Sandbox:
+    """Make a federation on a running cluster.
+
+    Args:
+        home: an empty folder.
+        cluster: where topics and rights are made.
+        spec: what was agreed; the packaged sample if left out.
+        url: where clients find the directory; the folder itself if left out.
+        copies: replicas of each topic.
+        log2_n: cost of the key files' passphrases.
+        told: hears what is being done.
+
+    Returns:
+        The folder's map.
+
+    Raises:
+        BusError: the broker or the disk refuses.
+    """
+    spec = spec or sample_spec()
+    sandbox = Sandbox(home.absolute(), spec.endpoints)
+    told("keys of eight endpoints" if len(spec.endpoints) == 8 else "keys")  # noqa: PLR2004
+    rings = {name: Keyring.generate(name) for name in spec.endpoints}
+    for name, ring in rings.items():
+        _write_endpoint(sandbox, name, ring, cluster, url=url, log2_n=log2_n)
+    told("directory signed by both countries")
+    sign(sandbox, spec, rings, {country.code: Authority.generate(country.code) for country in spec.countries})
+    told("topics and access rules")
+    asyncio.run(topics.create_missing(cluster.settings(), channels(spec), copies=copies))
+    for name in spec.endpoints:
+        admin.admit(cluster.settings(), name)
+    return sandbox
+
+
+def sign(sandbox: Sandbox, spec: FederationSpec, rings: dict[str, Keyring], authorities: dict[str, Authority]) -> None:
+    """Sign the directory of a sandbox, for the first time or anew."""
+    began = time.time_ns() // 1000 - DAY_US
+    keys = {
+        name: EndpointKeys.of(ring.signer.public, ring.kem.public, not_before=began) for name, ring in rings.items()
+    }
+    folder = sandbox.home / "federation"
+    root = author(spec, keys, authorities, folder, datetime.now(UTC), lifetimes=LIFETIMES)
+    (folder / "root.json").write_bytes(root)
+
+
+def channels(spec: FederationSpec) -> dict[str, int]:
+    """Every topic that a federation needs, with its partitions."""
+    found = {}
+    for country in spec.national.values():
+        for agency in country.agencies:
+            found[grants_topic(agency.name)] = 1
+            writes = {programme for endpoint in agency.endpoints for programme in endpoint.publishes}
+            for programme in spec.programmes:
+                if programme.name in writes and agency.name in programme.parties:
+                    for lane in LANES:
+                        found[f"{agency.name}.{programme.name}.{lane}"] = programme.partitions
+    return found
+
+
+def _write_endpoint(
+    sandbox: Sandbox, name: str, ring: Keyring, cluster: LocalCluster, *, url: str | None, log2_n: int
+) -> None:
+    folder = sandbox.folder(name)
+    folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+    passphrase = folder / "passphrase"
+    passphrase.touch(mode=0o600)
+    passphrase.write_text(secrets.token_urlsafe(24) + "\n")
+    ring.save(folder / "keys.json", Passphrase.from_file(passphrase), log2_n=log2_n)
+    ca, cert, key = cluster.client_files(name)
+    for file, state, more in (
+        ("publisher.toml", "publisher-state", ""),
+        ("subscriber.toml", "subscriber-state", 'start = "earliest"\n'),
+    ):
+        (folder / file).write_text(
+            _ENDPOINT.format(
+                endpoint=name,
+                state=state,
+                more=more,
+                home=sandbox.home,
+                url=url or (sandbox.home / "federation").as_uri(),
+                bootstrap=cluster.bootstrap,
+                ca=ca,
+                cert=cert,
+                key=key,
+            )
+        )

@@ -1,0 +1,211 @@
+"""From raw records to events: runs the opener's steps with what this reader knows, waits for what it lacks.
+
+CPU work (signatures, decryption, decoding) leaves the loop. What a record does to its lineage happens on the loop, in
+the order of the partition; the state follows when the record's events are done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import ChainMap, defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from agencybus import lineage
+from agencybus.errors import RecordError
+from agencybus.kafka.records import RawRecord
+from agencybus.lineage import Head, Known, LineageId, Outcome
+from agencybus.node import Node
+from agencybus.seal import opener
+from agencybus.seal.grant import AudienceKey
+from agencybus.seal.opener import Authentic
+from agencybus.state.reader import ReaderState
+from agencybus.wire import envelope
+from agencybus.wire.headers import CheckpointHeader, FrameHeader, LineageHeader
+from agencybus_schemas.events import Event
+
+DEATHS: Final = 2  # processes that a record may kill before it is put away undecoded
+SOON_SECONDS: Final = 1.0  # between two looks for what a record waits for
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a record goes to quarantine.
+
+    Attributes:
+        step: the opener's step; 0 before the first.
+        code: a key of `errors.CODES`.
+        reason: a sentence.
+        endpoint: who signed; empty unless both signatures were verified.
+        waits_for: the audience key or directory that it waits for.
+    """
+
+    step: int
+    code: str
+    reason: str
+    endpoint: str = ""
+    waits_for: bytes = b""
+
+
+@dataclass(slots=True)
+class Verified:
+    """What the steps made of a record.
+
+    Attributes:
+        raw: the record.
+        header: its header, once step 6 has passed.
+        outcome: what it did to its lineage, once step 7 has passed.
+        encoded: its events as they were signed; empty for all but frames that this reader may read.
+        events: the same, decoded.
+        refusal: why it is refused, or None.
+        skipped: a frame for others.
+    """
+
+    raw: RawRecord
+    header: LineageHeader | None = None
+    outcome: Outcome | None = None
+    encoded: list[bytes] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    refusal: Refusal | None = None
+    skipped: bool = False
+
+    @property
+    def duplicate(self) -> bool:
+        """Whether it was seen before."""
+        return self.outcome is not None and self.outcome.duplicate
+
+
+class Verifier:
+    """Verifies the records of one reader.
+
+    Args:
+        node: this endpoint.
+        state: what it knows.
+        started_at: when this reader began, µs since the epoch.
+        patience: seconds that a record may wait for its directory or grant.
+    """
+
+    def __init__(self, node: Node, state: ReaderState, *, started_at: int, patience: float) -> None:
+        self.heads: dict[LineageId, Head] = state.heads()
+        self._node = node
+        self._state = state
+        self._started_at = started_at
+        self._patience = patience
+        self._keys: dict[bytes, AudienceKey] = {}
+        self._news = asyncio.Condition()
+        self._ahead: defaultdict[LineageId, dict[int, Known]] = defaultdict(dict)  # of records not committed yet
+
+    async def tell_key(self, key: AudienceKey) -> None:
+        """A key was granted: whoever waits looks again."""
+        self._keys[key.id] = key
+        async with self._news:
+            self._news.notify_all()
+
+    def knows(self, waits_for: bytes) -> bool:
+        """Whether what a quarantined record waits for has come."""
+        return self._node.history.get(waits_for) is not None or self._key(waits_for) is not None
+
+    async def verify(self, raw: RawRecord, *, patient: bool = True, accepted: bool = False) -> Verified:
+        """Run the steps.
+
+        Args:
+            raw: the record.
+            patient: wait for its directory or grant.
+            accepted: step 7 passed at an earlier time: leave its lineage alone.
+        """
+        result = Verified(raw)
+        seconds = self._patience if patient else 0.0
+        authentic = None
+        try:
+            if raw.damage is not None:
+                result.refusal = Refusal(0, raw.damage, f"{raw.span} offsets could not be read")
+                return result
+            authentic = await self._patiently(lambda: self._authenticate(raw), seconds)
+            header = authentic.record.header
+            assert isinstance(header, LineageHeader)
+            result.header = header
+            if not accepted:
+                result.outcome = self._advance(header, authentic.record.digest)
+            if isinstance(header, CheckpointHeader) or result.duplicate:
+                return result
+            await self._open(authentic, result, seconds)
+        except RecordError as error:
+            result.refusal = _refusal(error, raw, authentic)
+        return result
+
+    def forget(self, outcome: Outcome) -> None:
+        """The state has what a record did to its lineage."""
+        ahead = self._ahead[outcome.lineage]
+        for sequence in outcome.learned:
+            ahead.pop(sequence, None)
+
+    # --- the steps
+
+    async def _authenticate(self, raw: RawRecord) -> Authentic:
+        place = opener.Place(self._node.realm, raw.topic, raw.partition)
+        return await asyncio.to_thread(
+            opener.authenticate, raw.value or b"", place, self._node.history, now=self._node.now()
+        )
+
+    def _advance(self, header: LineageHeader, digest: bytes) -> Outcome:
+        name = lineage.lineage_of(header)
+        window = ChainMap(self._ahead[name], self._state.window(name))  # type: ignore[arg-type]  # only read
+        outcome = lineage.advance(self.heads.get(name), window, header, digest, started_at=self._started_at)
+        self.heads[name] = outcome.head
+        self._ahead[name].update(outcome.learned)
+        return outcome
+
+    async def _open(self, authentic: Authentic, result: Verified, seconds: float) -> None:
+        header = authentic.record.header
+        assert isinstance(header, FrameHeader)
+        audience = opener.entitle(authentic)
+        if self._node.endpoint not in audience.endpoints:
+            result.skipped = True
+            return
+        codec = self._node.codec
+
+        def work() -> tuple[list[bytes], list[Event]]:
+            key = self._key(header.audience_key_id)
+            encoded = opener.unseal(authentic, audience, key, codec)
+            return encoded, [opener.decode(header, event, codec) for event in encoded]
+
+        result.encoded, result.events = await self._patiently(lambda: asyncio.to_thread(work), seconds)
+
+    def _key(self, key_id: bytes) -> AudienceKey | None:
+        key = self._keys.get(key_id)
+        if key is None and (key := self._state.keys.get(key_id)) is not None:
+            self._keys[key_id] = key
+        return key
+
+    async def _patiently(self, work: Callable[[], Awaitable[_T]], seconds: float) -> _T:
+        """Try again while the record waits for a directory or a grant, up to `seconds`."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + seconds
+        while True:
+            try:
+                return await work()
+            except RecordError as error:
+                if error.code not in {"directory-unknown", "grant-missing"} or clock() >= until:
+                    raise
+                if error.code == "directory-unknown":
+                    self._node.refresh_soon()
+            try:
+                async with asyncio.timeout(SOON_SECONDS), self._news:
+                    await self._news.wait()
+            except TimeoutError:
+                pass
+
+
+def _refusal(error: RecordError, raw: RawRecord, authentic: Authentic | None) -> Refusal:
+    endpoint, waits_for = "", b""
+    if authentic is not None:
+        header = authentic.record.header
+        endpoint = header.endpoint
+        if error.code == "grant-missing" and isinstance(header, FrameHeader):
+            waits_for = header.audience_key_id
+    elif error.code == "directory-unknown":
+        waits_for = envelope.split(raw.value or b"", envelope.CHANNEL_KINDS).header.directory
+    return Refusal(int(error.step), error.code, error.what, endpoint, waits_for)
