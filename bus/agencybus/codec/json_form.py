@@ -139,23 +139,23 @@ def line_of(data: bytes, path: str) -> int:
     """Number of the line, from 1, where the value of a field begins; of the nearest part around it, if it is missing.
 
     Args:
-        data: JSON that parses.
+        data: JSON, or the beginning of it and then anything: a parser may have stopped before it saw the rest.
         path: such as `lines[0].hs_code`.
     """
     target, best, depth = _steps(path), 0, -1
-    here: list[str | int] = []  # where the next value belongs; an object's innermost name is "" until its key is read
+    here: list[str | int | None] = []  # where the next value belongs; None until the key of an object's value is read
     for token in _TOKEN.finditer(data):
         text = token[0]
-        inside_object = bool(here) and isinstance(here[-1], str)
+        last = here[-1] if here else 0
         if text == b",":
-            here[-1] = "" if inside_object else int(here[-1]) + 1
-        elif text in b"]}":
-            here.pop()
-        elif inside_object and here[-1] == "":
-            here[-1] = msgspec.json.decode(text, type=str)
+            here[-1:] = [last + 1 if isinstance(last, int) else None] if here else []
+        elif text in {b"]", b"}"}:
+            here[-1:] = []
+        elif last is None:
+            here[-1] = text[1:-1].decode(errors="replace")  # with escapes as they are: no name of ours has any
         elif text != b":":
             if here == target[: len(here)] and len(here) > depth:
                 best, depth = token.start(), len(here)
-            if text in b"[{":
-                here.append("" if text == b"{" else 0)
+            if text in {b"[", b"{"}:
+                here.append(None if text == b"{" else 0)
     return line_at(data, best)

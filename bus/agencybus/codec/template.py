@@ -34,12 +34,12 @@ def _value(member: Field, schema: Examined, *, full: bool) -> Any:
         return [_record(item, schema, full=full)]
     if isinstance(inner, Record) and (full or member.default is UNSET):
         return _record(inner, schema, full=full)
-    return _plain(member, inner)
+    return _plain(member, inner, full=full)
 
 
-def _plain(member: Field, kind: shape.Kind) -> Any:
+def _plain(member: Field, kind: shape.Kind, *, full: bool) -> Any:
+    if member.example is not UNSET and (full or member.default is UNSET):
+        return member.example
     if member.default is not UNSET:
         return member.default
-    if member.example is not UNSET:
-        return member.example
     return kind.symbols[0] if isinstance(kind, Enum) else None
