@@ -180,7 +180,8 @@ class LocalCluster:
             try:
                 self._start_all(timeout_s, new_ports=False)
             except BusError:
-                if not any(_PORT_TAKEN in self._text(number) for number in self._numbers):
+                logs = (line for number in self._numbers for line in _lines(self.log_file(number)))
+                if not any(_PORT_TAKEN in line for line in logs):
                     raise
                 end(self._children.values(), patience_s=0)
                 self._start_all(timeout_s, new_ports=True)
@@ -208,16 +209,17 @@ class LocalCluster:
         """`kill -9` one broker; return when it is gone."""
         end([self._running()[number]], patience_s=0)
 
-    def restart(self, number: int, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Start a broker of this cluster again that was killed; return when all that run answer.
+    def restart(self, *numbers: int, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Start brokers of this cluster again that were killed; return when all that run answer.
 
         Raises:
-            ConfigError: `broker-locked` if it runs.
-            TransportError: `broker-unreachable` if it does not answer in time.
+            ConfigError: `broker-locked` if one of them runs.
+            TransportError: `broker-unreachable` if they do not answer in time.
         """
-        if number in self._running():
-            raise ConfigError("broker-locked", f"broker {number} runs", where=str(self.home))
-        self._spawn(number)
+        if running := set(numbers) & set(self._running()):
+            raise ConfigError("broker-locked", f"broker {min(running)} runs", where=str(self.home))
+        for number in numbers:
+            self._spawn(number)
         self._wait(self.alive(), timeout_s)
 
     def pause(self, number: int) -> None:
@@ -241,10 +243,9 @@ class LocalCluster:
     def _folder(self, number: int) -> Path:
         return self.home / f"broker-{number}"
 
-    def _text(self, number: int) -> str:
-        """What a broker wrote since its last start: Java's own words, then its log."""
-        files = (self._folder(number) / "java.log", self.log_file(number))
-        return "".join(file.read_text(errors="replace") for file in files if file.exists())
+    def _output(self, number: int) -> tuple[Path, Path]:
+        """What a broker says: Java's own words, and its log."""
+        return self._folder(number) / "java.log", self.log_file(number)
 
     def _remembered(self) -> ClusterFile:
         try:
@@ -330,8 +331,8 @@ class LocalCluster:
     def _java_at(self, number: int, arguments: Sequence[str]) -> Any:
         if self._family is None:
             raise ConfigError("usage", "only who started a cluster can start its brokers again")
-        folder = self._folder(number)
-        child = self._family.spawn([*self._command, *arguments], cwd=folder, output=folder / "java.log")
+        java_log, _ = self._output(number)
+        child = self._family.spawn([*self._command, *arguments], cwd=self._folder(number), output=java_log)
         self._children[number] = child
         return child
 
@@ -346,10 +347,16 @@ class LocalCluster:
         admin.wait_until_ready(self.settings(), brokers=len(expected), timeout_s=timeout_s, still_alive=still_alive)
 
     def _failed(self, number: int) -> ConfigError:
-        """Why a broker ended: the last line that says so."""
-        lines = [line for line in self._text(number).splitlines() if "ERROR" in line or "rror:" in line]
-        what = f"broker {number} ended at its start: {lines[-1] if lines else 'no reason given'}"
+        """Why a broker ended: Java's own last words, or else the last error in its log."""
+        java, log = (_lines(file) for file in self._output(number))
+        said = [line for line in java if not line.startswith(("WARNING", " ", "\t"))]  # neither notices nor stacks
+        reasons = said or [line for line in log if " ERROR " in line] or ["no reason given"]
+        what = f"broker {number} ended at its start: {reasons[-1]}"
         return ConfigError("broker-setup", what, where=str(self.log_file(number)), hint="The log has the reason.")
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text(errors="replace").splitlines() if file.exists() else []
 
 
 def _free_ports(nodes: int, *, plaintext: bool) -> list[Ports]:
