@@ -32,8 +32,7 @@ class Lifetimes:
     """How long what is signed counts. Short where signing is automatic, since it bounds how long a freeze can last."""
 
     root: timedelta = timedelta(days=365)
-    targets: timedelta = timedelta(days=180)
-    snapshot: timedelta = timedelta(days=180)
+    targets: timedelta = timedelta(days=180)  # and snapshot
     timestamp: timedelta = timedelta(days=7)
 
 
@@ -80,7 +79,7 @@ class Repository:
         """Return the first root, which clients pin; made and signed if it is not there yet."""
         path = self._metadata / "1.root.json"
         if not path.exists():
-            self._write("1.root.json", self._root(1, now), self._signers[Root.type])
+            self._write_root(1, now, self._signers[Root.type])
         return path.read_bytes()
 
     def rotate(self, signers: Signers, now: datetime) -> None:
@@ -88,22 +87,28 @@ class Repository:
         version = max(int(path.name.split(".")[0]) for path in self._metadata.glob("*.root.json")) + 1
         old, self._signers = self._signers, signers
         both = [*old[Root.type], *(signer for signer in signers[Root.type] if signer not in old[Root.type])]
-        self._write(f"{version}.root.json", self._root(version, now), both)
+        self._write_root(version, now, both)
         targets = self._read("targets", Targets)
         files = {path: self._target(path, target) for path, target in targets.targets.items()} if targets else {}
         self.publish(files, now, renew=True)
 
     def publish(self, files: Mapping[str, bytes], now: datetime, *, renew: bool = False) -> None:
-        """Make these the target files; if they already are, only the timestamp is signed anew.
+        """Make these the target files; if they are already, and not half expired, only the timestamp is signed anew.
 
         Args:
             files: path → content, all of them.
             now: the moment of signing.
-            renew: sign everything anew even if no file changed (other keys, or a date that comes near).
+            renew: sign everything anew even if nothing changed (other keys).
         """
         targets, snapshot = self._read("targets", Targets), self._read("snapshot", Snapshot)
         wanted = {path: TargetFile.from_data(path, data, [HASH]) for path, data in sorted(files.items())}
-        if targets is None or snapshot is None or targets.targets != wanted or renew:
+        if (
+            targets is None
+            or snapshot is None
+            or targets.targets != wanted
+            or min(targets.expires, snapshot.expires) < _expiry(now, self._lifetimes.targets / 2)
+            or renew
+        ):
             for path, data in files.items():
                 write_whole(self._target_path(path, wanted[path]), data)
             version = 1 if targets is None else targets.version + 1
@@ -121,13 +126,15 @@ class Repository:
         # Last, and in one step: until then a client sees the repository as it was.
         self._write("timestamp.json", stamp, self._signers[Timestamp.type])
 
-    def _root(self, version: int, now: datetime) -> Root:
+    def _write_root(self, version: int, now: datetime, signers: Sequence[Signer]) -> None:
         root = Root(version, expires=_expiry(now, self._lifetimes.root), consistent_snapshot=True)
         for role in ROLES:
             for signer in self._signers[role]:
                 root.add_key(signer.public_key, role)
             root.roles[role].threshold = len(self._signers[role])
-        return root
+        # Before it is there: clients never forgive a root whose own keys are not of the profile.
+        check_root(Metadata(root).to_bytes(), where=str(self._metadata))
+        self._write(f"{version}.root.json", root, signers)
 
     def _snapshot(self, last: Snapshot | None, targets: MetaFile, now: datetime) -> Snapshot:
         """Make the next snapshot, which pins the last one (profile.py, rule 3)."""
@@ -137,7 +144,7 @@ class Repository:
             data = (self._metadata / f"{last.version}.snapshot.json").read_bytes()
             digest = hashlib.sha384(data).hexdigest()
             extra["previous"] = {"version": last.version, "length": len(data), HASH: digest}
-        expires = _expiry(now, self._lifetimes.snapshot)
+        expires = _expiry(now, self._lifetimes.targets)
         return Snapshot(version, expires=expires, meta={"targets.json": targets}, unrecognized_fields=extra)
 
     def _read(self, role: str, kind: type[T]) -> T | None:
@@ -202,12 +209,10 @@ def author(
             raise DirectoryError("directory-invalid", f"no authority signs for {country.code}", where=str(out))
         repository = Repository(out / country.code, authorities[country.code].own, lifetimes)
         roots[country.code] = repository.first_root(now)
-        check_root(roots[country.code], where=country.code)
         repository.publish(country_files(spec, country.code, keys), now)
     members = [authorities[country.code] for country in spec.countries]
     together = {role: [signer for member in members for signer in member.joint[role]] for role in ROLES}
     joint = Repository(out / JOINT, together, lifetimes)
     root = joint.first_root(now)
-    check_root(root, where=JOINT)
     joint.publish(joint_files(spec, roots), now)
     return root

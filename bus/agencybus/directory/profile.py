@@ -2,7 +2,7 @@
 
 Signatures, thresholds, versions and expiry are python-tuf's business (ngclient). Here is what TUF leaves open:
 
-1. Keys (`check_root`): every role is signed by all of its keys, half of them ML-DSA-87, half P-384, and no key value
+1. Keys (`check_root`): every role is signed by all of its keys, half of them ML-DSA-87, half P-384, and none of them
    comes twice under two ids: python-tuf counts ids. A joint role holds such a pair of every country.
 2. Pins: length and SHA-384, nothing weaker or else, for everything below the root; no delegations.
 3. A snapshot carries `issued_at` and pins its predecessor (`previous`). So the newest one vouches for the whole
@@ -16,6 +16,7 @@ import base64
 import binascii
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -145,12 +146,13 @@ def read_timestamp(data: bytes, *, where: str) -> tuple[int, Pin]:
     return micros(signed.expires), _pin(signed.snapshot_meta, signed.snapshot_meta.version, METADATA_BYTES, where)
 
 
-def check_root(data: bytes, *, where: str) -> tuple[int, int]:
+def check_root(data: bytes, *, where: str, roles: Iterable[str] = ROLES) -> tuple[int, int]:
     """Demand the keys that the module's first rule names.
 
     Args:
         data: a root file.
         where: for errors.
+        roles: those looked at; of a root that has a successor only `root` still matters.
 
     Returns:
         Its version, and the first moment past its date, microseconds.
@@ -161,14 +163,14 @@ def check_root(data: bytes, *, where: str) -> tuple[int, int]:
     signed = _load(data, Root, where).signed
     if not signed.consistent_snapshot:
         raise _invalid(where, "consistent_snapshot is off")
-    raw = {key_id: _raw_key(key, where) for key_id, key in signed.keys.items()}
-    if len(set(raw.values())) != len(raw):
-        raise _invalid(where, "one key value under two ids: its signature would count twice")
-    for name in ROLES:
+    for name in roles:
         role = signed.roles[name]
-        schemes = [signed.keys[key_id].scheme for key_id in role.keyids]
-        if role.threshold != len(role.keyids):
+        keys = [signed.keys[key_id] for key_id in role.keyids]
+        schemes = [key.scheme for key in keys]
+        if role.threshold != len(keys):
             raise _invalid(where, f"{name}: the threshold is not the number of keys")
+        if len({_raw_key(key, where) for key in keys}) != len(keys):
+            raise _invalid(where, f"{name}: one key value under two ids, so its signature would count twice")
         if not schemes or schemes.count(MLDSA_SCHEME) != schemes.count(P384_SCHEME):
             raise _invalid(where, f"{name}: not one ML-DSA-87 and one P-384 key each")
     return signed.version, micros(signed.expires)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from tuf.api.exceptions import DownloadError, DownloadLengthMismatchError, ExpiredMetadataError, RepositoryError
+from tuf.api.metadata import Root
 from tuf.ngclient import Updater, UpdaterConfig
 
 from agencybus.directory.fetching import Fetcher
@@ -75,17 +76,18 @@ class Source:
         return self._check_profile()
 
     def _check_profile(self) -> int:
-        """Demand the profile of every root since the pinned one: a weak one in between could hand over to anybody."""
-        where = f"{self._name}: root"
-        roots = sorted(
+        """Demand the profile of the newest root, and of every older root's own keys: weak ones hand over to anybody."""
+        paths = sorted(
             (self._folder / "root_history").glob("*.root.json"), key=lambda path: int(path.name.split(".")[0])
         )
-        dates = [check_root(path.read_bytes(), where=f"{where} {path.name.split('.')[0]}")[1] for path in roots]
+        for path in paths[:-1]:
+            check_root(path.read_bytes(), where=f"{self._name}: {path.name}", roles=[Root.type])
+        _, root = check_root(paths[-1].read_bytes(), where=f"{self._name}: {paths[-1].name}")
         stamp, pin = read_timestamp(self._local("timestamp"), where=f"{self._name}: timestamp")
         data = pin.check(self._local("snapshot"), where=f"{self._name}: snapshot")
         snapshot = read_snapshot(data, where=f"{self._name}: snapshot")
         targets = read_targets(self._local("targets"), where=f"{self._name}: targets")
-        return min(dates[-1], stamp, snapshot.expires_at, targets.expires_at)
+        return min(root, stamp, snapshot.expires_at, targets.expires_at)
 
     def keep(self, history: History, head: bytes | None, now: int) -> bytes:
         """Put the newest snapshot, all that it pins and all that was missed before it into the history.
