@@ -217,6 +217,8 @@ CODES: Final[dict[str, Code]] = {
     "reference-reused": Code(
         _C, Reaction.REFUSE, "The reference names one message for ever; use a new one for new content."
     ),
+    "not-confirmed": Code(_C, Reaction.REFUSE, "Look at it with --dry-run; if it is right, say --yes."),
+    "source-unreadable": Code(_C, Reaction.REFUSE, "Name files that are there and that this user may read."),
     "publisher-closed": Code(_C, Reaction.REFUSE, "Open the publisher first; it refuses after close()."),
     "not-accepted": Code(
         _B, Reaction.RETRY, "No quorum of brokers took it in time; it stays in the journal and is sent again."
@@ -233,6 +235,9 @@ CODES: Final[dict[str, Code]] = {
     ),
     "keyring-locked": Code(_O, Reaction.HALT, "The passphrase is wrong or the key file is damaged."),
     "keyring-invalid": Code(_O, Reaction.HALT, "The key file is damaged or of another version."),
+    "keyring-foreign": Code(
+        _O, Reaction.HALT, "The key file is of another endpoint, or the directory does not carry its key (yet)."
+    ),
     "keyring-exists": Code(
         _O,
         Reaction.REFUSE,
@@ -251,6 +256,9 @@ CODES: Final[dict[str, Code]] = {
         "The disk is full or refuses writes: free space; nothing was acknowledged that is not stored.",
     ),
     "state-foreign": Code(_O, Reaction.HALT, "The state folder belongs to another endpoint, realm or route."),
+    "state-cloned": Code(
+        _O, Reaction.HALT, "Two copies of this writer ran, or an old copy came back: stop both, keep one, tell readers."
+    ),
     "state-denied": Code(_O, Reaction.HALT, "Check owner and mode of the state folder and the folders above it."),
     "state-missing": Code(_O, Reaction.REFUSE, "There is no state in this folder: check the path."),
     "state-misuse": Code(

