@@ -226,16 +226,16 @@ class WantedPerson(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     aliases: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=128)], ...], Meta(max_length=64)] = ()
     birth_dates: Annotated[tuple[date, ...], Meta(max_length=16)] = ()
     birth_place: Annotated[str, Meta(max_length=128)] = ""
-    nationality: Annotated[str, Meta(max_length=64)] = ""
+    nationality: Annotated[str, Meta(max_length=128)] = ""
     sex: Sex = Sex.UNKNOWN
     height_min_cm: Annotated[int, Meta(ge=30, le=300)] | None = None
     height_max_cm: Annotated[int, Meta(ge=30, le=300)] | None = None
     weight_min_kg: Annotated[int, Meta(ge=1, le=500)] | None = None
     weight_max_kg: Annotated[int, Meta(ge=1, le=500)] | None = None
-    hair: Annotated[str, Meta(max_length=64)] = ""
-    eyes: Annotated[str, Meta(max_length=64)] = ""
+    hair: Annotated[str, Meta(max_length=128)] = ""
+    eyes: Annotated[str, Meta(max_length=128)] = ""
     marks: Annotated[str, Meta(max_length=2048)] = ""
-    occupations: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=128)], ...], Meta(max_length=16)] = ()
+    occupations: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...], Meta(max_length=16)] = ()
     countries: Annotated[
         tuple[Annotated[str, Meta(min_length=3, max_length=3, pattern="^[A-Z]{3}\\Z")], ...], Meta(max_length=32)
     ] = ()
