@@ -289,7 +289,7 @@ def test_a_second_start_on_a_live_folder_is_refused_and_harms_nothing(cluster: L
     admin.wait_until_ready(cluster.settings(), brokers=1, timeout_s=10)
 
 
-async def test_brokers_die_with_a_parent_that_was_killed_and_the_folder_starts_again_on_other_ports_if_it_must(
+async def test_brokers_die_with_a_killed_parent_and_start_again_elsewhere_if_a_port_was_taken(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with parent_of_a_cluster(home) as parent:

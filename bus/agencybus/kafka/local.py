@@ -10,7 +10,7 @@ import base64
 import signal
 import socket
 import uuid
-from contextlib import suppress
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -26,7 +26,7 @@ from agencybus.kafka.processes import Family, end
 from agencybus.kafka.properties import HOST, Ports, server_properties
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
 HEAP_MIB: Final = {1: 512, 3: 256}  # Java heap of each broker, by number of brokers
@@ -42,26 +42,20 @@ _JAVA_OPTIONS: Final = (
     f"-Dlog4j2.configurationFile={_LOG_SETTINGS}",
 )
 _QUICK: Final = "-XX:TieredStopAtLevel=1"  # half the CPU time of a start, 3.5 s; half the throughput later
+_SERVE: Final = ("kafka.Kafka", "server.properties")
 _PORT_TAKEN: Final = "Address already in use"
 
 
-class NodeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One broker as the data folder remembers it.
+class ClusterFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`cluster.json`: what a later command needs to find the brokers.
 
     Attributes:
-        ports: where it listens.
-        pid: its last process; 0 before the first.
+        cluster_id: what the data was formatted for.
+        nodes: where the brokers listen, by number.
     """
 
-    ports: Ports
-    pid: int = 0
-
-
-class ClusterFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`cluster.json`: what a later command needs to find the brokers."""
-
     cluster_id: str
-    nodes: tuple[NodeFile, ...]
+    nodes: tuple[Ports, ...]
 
 
 class LocalCluster:
@@ -98,7 +92,7 @@ class LocalCluster:
     ) -> None:
         if brokers not in HEAP_MIB:
             raise ConfigError("usage", f"a cluster has 1 or 3 brokers, not {brokers}")
-        self.home = home.absolute()
+        self.home = home.resolve()
         self._brokers = brokers
         self._plaintext = plaintext
         self._heap_mib = heap_mib or HEAP_MIB[brokers]
@@ -119,7 +113,7 @@ class LocalCluster:
         Raises:
             ConfigError: `broker-setup` if nothing was ever started here.
         """
-        return ",".join(f"{HOST}:{node.ports.bus}" for node in self._remembered().nodes)
+        return ",".join(f"{HOST}:{node.bus}" for node in self._remembered().nodes)
 
     def client_files(self, name: str) -> ClientFiles:
         """Certificate files of an endpoint, or of `admin`, which may do everything.
@@ -140,7 +134,7 @@ class LocalCluster:
         Raises:
             ConfigError: `usage` if the cluster was started without `plaintext`.
         """
-        ports = [node.ports.plaintext for node in self._remembered().nodes]
+        ports = [node.plaintext for node in self._remembered().nodes]
         if None in ports:
             raise ConfigError("usage", "the cluster has no plaintext listener")
         return KafkaSettings(",".join(f"{HOST}:{port}" for port in ports), plaintext=True)
@@ -174,20 +168,14 @@ class LocalCluster:
         class_path = ":".join(map(str, jars.class_path(self._jar_folder, progress=self._progress)))
         options = _JAVA_OPTIONS if self._plaintext else (*_JAVA_OPTIONS, _QUICK)
         self._command = [str(java), f"-Xmx{self._heap_mib}m", *options, "-cp", class_path]
-        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._family = Family(self.home, detached=self._detached)
-        try:
+        with _setup_errors(self.home):
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._family = Family(self.home, detached=self._detached)
             try:
-                self._start_all(timeout_s, new_ports=False)
-            except BusError:
-                logs = (line for number in self._numbers for line in _lines(self.log_file(number)))
-                if not any(_PORT_TAKEN in line for line in logs):
-                    raise
-                end(self._children.values(), patience_s=0)
-                self._start_all(timeout_s, new_ports=True)
-        except BaseException:  # Ctrl-C too: no half of a cluster stays
-            self.stop(patience_s=0)
-            raise
+                self._start_all(timeout_s)
+            except BaseException:  # Ctrl-C too: no half of a cluster stays
+                self.stop(patience_s=0)
+                raise
         return self
 
     def stop(self, patience_s: float = STOP_TIMEOUT_S) -> None:
@@ -207,7 +195,7 @@ class LocalCluster:
 
     def kill(self, number: int) -> None:
         """`kill -9` one broker; return when it is gone."""
-        end([self._running()[number]], patience_s=0)
+        end([self._broker(number)], patience_s=0)
 
     def restart(self, *numbers: int, timeout_s: float = START_TIMEOUT_S) -> None:
         """Start brokers of this cluster again that were killed; return when all that run answer.
@@ -219,16 +207,16 @@ class LocalCluster:
         if running := set(numbers) & set(self._running()):
             raise ConfigError("broker-locked", f"broker {min(running)} runs", where=str(self.home))
         for number in numbers:
-            self._spawn(number)
-        self._wait(self.alive(), timeout_s)
+            self._java_at(number, _SERVE)
+        self._wait(sorted({*self.alive(), *numbers}), timeout_s)
 
     def pause(self, number: int) -> None:
         """SIGSTOP one broker: it holds its connections and answers nothing."""
-        self._running()[number].send_signal(signal.SIGSTOP)
+        self._broker(number).send_signal(signal.SIGSTOP)
 
     def resume(self, number: int) -> None:
         """SIGCONT one broker."""
-        self._running()[number].send_signal(signal.SIGCONT)
+        self._broker(number).send_signal(signal.SIGCONT)
 
     # --- inside
 
@@ -265,31 +253,46 @@ class LocalCluster:
         beside.replace(self._file)
 
     def _running(self) -> dict[int, Any]:
-        """The brokers that run, as psutil processes by number; a pid says nothing, the folder it works in does."""
-        psutil = need("psutil", extra="dev")
+        """The brokers that run, as psutil processes by number: found by what they run and where, by no pid file."""
         found: dict[int, Any] = {}
-        if self._file.exists():
-            for number, node in enumerate(self._remembered().nodes, start=1):
-                with suppress(psutil.Error):
-                    process = self._children.get(number) or psutil.Process(node.pid)
-                    if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == self._folder(number):
-                        found[number] = process
+        if not self._file.exists():
+            return found
+        numbers = {str(self._folder(number)): number for number in range(1, max(HEAP_MIB) + 1)}
+        for process in need("psutil", extra="dev").process_iter(["cwd", "cmdline"]):
+            number = numbers.get(process.info["cwd"])
+            if number and tuple((process.info["cmdline"] or ())[-2:]) == _SERVE:
+                child = self._children.get(number)
+                found[number] = child if child and child.pid == process.pid else process
         return found
 
-    def _start_all(self, timeout_s: float, *, new_ports: bool) -> None:
+    def _broker(self, number: int) -> Any:
+        if process := self._running().get(number):
+            return process
+        raise ConfigError("usage", f"broker {number} does not run", where=str(self.home))
+
+    def _start_all(self, timeout_s: float) -> None:
+        try:
+            self._try_ports(timeout_s, new_ports=False)
+        except BusError:
+            logs = (line for number in self._numbers for line in _lines(self.log_file(number)))
+            if not any(_PORT_TAKEN in line for line in logs):
+                raise
+            end(self._children.values(), patience_s=0)
+            self._try_ports(timeout_s, new_ports=True)
+
+    def _try_ports(self, timeout_s: float, *, new_ports: bool) -> None:
         cluster = self._plan(new_ports=new_ports)
         self._remember(cluster)
         DevAuthority(self.home / "tls").broker_files()
-        ports = [node.ports for node in cluster.nodes]
         for number in self._numbers:
             folder = self._folder(number)
             (folder / "tmp").mkdir(parents=True, exist_ok=True)
-            (folder / "server.properties").write_text(server_properties(number, ports), "ascii")
+            (folder / "server.properties").write_text(server_properties(number, cluster.nodes), "ascii")
             settings = resources.files(__package__).joinpath(_LOG_SETTINGS)
             (folder / _LOG_SETTINGS).write_bytes(settings.read_bytes())
         self._format(cluster.cluster_id)
         for number in self._numbers:
-            self._spawn(number)
+            self._java_at(number, _SERVE)
         self._wait(self._numbers, timeout_s)
 
     def _plan(self, *, new_ports: bool) -> ClusterFile:
@@ -299,14 +302,13 @@ class LocalCluster:
             if len(before.nodes) != self._brokers:
                 what = f"the folder is of a cluster of {len(before.nodes)}, not {self._brokers}"
                 raise ConfigError("broker-setup", what, where=str(self.home), hint="Take another folder.")
-            ports = [node.ports for node in before.nodes]
-            as_asked = all((node.plaintext is not None) == self._plaintext for node in ports)
-            if as_asked and not new_ports and _all_free(ports):
+            as_asked = all((node.plaintext is not None) == self._plaintext for node in before.nodes)
+            if as_asked and not new_ports and _all_free(before.nodes):
                 return before
             cluster_id = before.cluster_id
         else:
             cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        return ClusterFile(cluster_id, tuple(map(NodeFile, _free_ports(self._brokers, plaintext=self._plaintext))))
+        return ClusterFile(cluster_id, _free_ports(self._brokers, plaintext=self._plaintext))
 
     def _format(self, cluster_id: str) -> None:
         """Format the data of nodes that have none, at the same time: each is a start of Java.
@@ -318,23 +320,15 @@ class LocalCluster:
             arguments = ("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", "server.properties")
             self._java_at(number, arguments)
         for number in new:
-            if self._children.pop(number).wait():
+            if self._children[number].wait():
                 raise self._failed(number)
 
-    def _spawn(self, number: int) -> None:
-        child = self._java_at(number, ("kafka.Kafka", "server.properties"))
-        cluster = self._remembered()
-        nodes = list(cluster.nodes)
-        nodes[number - 1] = NodeFile(nodes[number - 1].ports, pid=child.pid)
-        self._remember(ClusterFile(cluster.cluster_id, tuple(nodes)))
-
-    def _java_at(self, number: int, arguments: Sequence[str]) -> Any:
+    def _java_at(self, number: int, arguments: Sequence[str]) -> None:
         if self._family is None:
             raise ConfigError("usage", "only who started a cluster can start its brokers again")
         java_log, _ = self._output(number)
-        child = self._family.spawn([*self._command, *arguments], cwd=self._folder(number), output=java_log)
-        self._children[number] = child
-        return child
+        command = [*self._command, *arguments]
+        self._children[number] = self._family.spawn(command, cwd=self._folder(number), output=java_log)
 
     def _wait(self, expected: Sequence[int], timeout_s: float) -> None:
         """Return when these brokers answer."""
@@ -355,18 +349,29 @@ class LocalCluster:
         return ConfigError("broker-setup", what, where=str(self.log_file(number)), hint="The log has the reason.")
 
 
+@contextmanager
+def _setup_errors(home: Path) -> Iterator[None]:
+    """A folder that can't be written, a full disk, a Java that can't be run: the operator's to mend."""
+    try:
+        yield
+    except OSError as failed:
+        what = f"the broker can't be started: {failed.strerror}"
+        where = str(failed.filename or home)
+        raise ConfigError("broker-setup", what, where=where, hint="Mend it, or take another folder.") from failed
+
+
 def _lines(file: Path) -> list[str]:
     return file.read_text(errors="replace").splitlines() if file.exists() else []
 
 
-def _free_ports(nodes: int, *, plaintext: bool) -> list[Ports]:
+def _free_ports(nodes: int, *, plaintext: bool) -> tuple[Ports, ...]:
     """Ports that nobody listens on now. They are let go again: a start that loses one of them is tried once more."""
     each = 3 if plaintext else 2
     sockets = [socket.create_server((HOST, 0)) for _ in range(nodes * each)]
     numbers = [held.getsockname()[1] for held in sockets]
     for held in sockets:
         held.close()
-    return [Ports(*numbers[first : first + each]) for first in range(0, len(numbers), each)]
+    return tuple(Ports(*numbers[first : first + each]) for first in range(0, len(numbers), each))
 
 
 def _all_free(nodes: Sequence[Ports]) -> bool:

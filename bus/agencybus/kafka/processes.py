@@ -48,9 +48,13 @@ class Family:
         self._guard: subprocess.Popen[bytes] | None = None
         if not detached:
             # Its own group: Ctrl-C at the terminal reaches this process only, which then ends them in order.
-            guard = [sys.executable, "-I", "-S", "-c", _GUARD]
             self._guard = subprocess.Popen(  # noqa: S603  no word of it comes from outside
-                guard, stdin=subprocess.PIPE, process_group=0, env=_ENVIRONMENT
+                [sys.executable, "-I", "-S", "-c", _GUARD],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                process_group=0,
+                env=_ENVIRONMENT,
             )
 
     def spawn(self, command: Sequence[str], *, cwd: Path, output: Path) -> Any:
