@@ -48,6 +48,8 @@ def coded(where: Path | str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise StateError(_code_of(error), str(error), where=str(where)) from error
+    except UnicodeDecodeError as error:  # a damaged schema, quoted in SQLite's own message
+        raise StateError("state-corrupt", "the database is damaged", where=str(where)) from error
     except OverflowError as error:
         raise StateError("state-misuse", "a number is beyond 63 bits", where=str(where)) from error
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from agencybus.errors import StateError
 from agencybus.seal import suite
 from agencybus.seal.grant import AudienceKey
-from agencybus.state.store import Store, checked, tally
+from agencybus.state.store import Store, tally
 
 SCHEMA: Final = (
     """CREATE TABLE audience_key (
@@ -18,6 +18,8 @@ SCHEMA: Final = (
 ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX audience_key_by_audience ON audience_key (audience, epoch_start)",
 )
+_SELECT: Final = "SELECT id, endpoint, audience, epoch_start, epoch_end, sealed, tally FROM audience_key"
+TALLIED: Final = (_SELECT,)
 
 
 class AudienceKeys:
@@ -52,10 +54,8 @@ class AudienceKeys:
         return bool(self._store.read("SELECT 1 FROM audience_key WHERE audience = ? LIMIT 1", (audience,)))
 
     def _first(self, condition: str, *parameters: Any) -> AudienceKey | None:
-        columns = "id, endpoint, audience, epoch_start, epoch_end, sealed, tally"
-        sql = f"SELECT {columns} FROM audience_key WHERE {condition} LIMIT 1"  # noqa: S608 - no value is in it
-        for row in self._store.read(sql, parameters):
-            *fields, sealed = checked(row)
+        for row in self._store.rows(f"{_SELECT} WHERE {condition} LIMIT 1", parameters):
+            *fields, sealed = row
             key_id, endpoint, audience, start, end = fields
             try:
                 key = suite.storage_open(self._storage_key, sealed, self._aad(tuple(fields)))

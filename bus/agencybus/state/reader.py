@@ -30,6 +30,15 @@ from agencybus.state.store import Kind, Owner, Store, checked, tally
 REMEMBERED_US: Final = 7 * 24 * 3600 * 1_000_000  # how long a delivered reference is remembered, µs
 _NUMBER: Final = 4  # bytes of an originator's number before its keys
 
+_START: Final = "SELECT policy, at, tally FROM start"
+_POSITION: Final = "SELECT topic, partition, offset, tally FROM position"
+_FUSE: Final = "SELECT topic, partition, offset, deaths, run, tally FROM fuse"
+_HEAD: Final = "SELECT id, endpoint, writer, channel, partition, sequence, digest, sealed_at, state, tally FROM lineage"
+_THIS_LINEAGE: Final = "WHERE endpoint = ? AND writer = ? AND channel = ? AND partition = ?"
+_LINES: Final = "SELECT lineage, sequence, digest, seen, tally FROM window"
+_LINE: Final = f"{_LINES} WHERE lineage = (SELECT id FROM lineage {_THIS_LINEAGE})"  # noqa: S608 - constants
+_ORIGINATOR: Final = "SELECT id, name, tally FROM originator"
+
 KIND: Final = Kind(
     "reader",
     1,
@@ -65,13 +74,8 @@ KIND: Final = Kind(
         *keys.SCHEMA,
         *vault.SCHEMA,
     ),
+    (_START, _POSITION, _FUSE, _HEAD, _LINES, _ORIGINATOR, *keys.TALLIED, *vault.TALLIED),
 )
-_HEAD: Final = "SELECT id, endpoint, writer, channel, partition, sequence, digest, sealed_at, state, tally FROM lineage"
-_THIS_LINEAGE: Final = "WHERE endpoint = ? AND writer = ? AND channel = ? AND partition = ?"
-
-_LINE: Final = f"""SELECT lineage, sequence, digest, seen, tally FROM window
-  WHERE lineage = (SELECT id FROM lineage {_THIS_LINEAGE})"""  # noqa: S608 - constants
-_FUSE: Final = "SELECT topic, partition, offset, deaths, run, tally FROM fuse"
 
 
 class Start(NamedTuple):
@@ -262,7 +266,7 @@ class ReaderState:
 
     def start(self) -> Start | None:
         """Where this reader began, None if it is new."""
-        for policy, at in self._store.rows("SELECT policy, at, tally FROM start"):
+        for policy, at in self._store.rows(_START):
             return Start(policy, at)
         return None
 
@@ -281,8 +285,7 @@ class ReaderState:
 
     def positions(self) -> dict[tuple[str, int], int]:
         """The next offset to read, by topic and partition."""
-        rows = self._store.rows("SELECT topic, partition, offset, tally FROM position")
-        return {(topic, partition): offset for topic, partition, offset in rows}
+        return {(topic, partition): offset for topic, partition, offset in self._store.rows(_POSITION)}
 
     def heads(self) -> dict[LineageId, Head]:
         """The newest record of every lineage."""
@@ -306,7 +309,7 @@ class ReaderState:
 
     def originator(self, name: str) -> int | None:
         """The number that stands for an originator in this state, None at first sight."""
-        for row in self._store.rows("SELECT id, name, tally FROM originator WHERE name = ?", (name,)):
+        for row in self._store.rows(f"{_ORIGINATOR} WHERE name = ?", (name,)):
             return int(row[0])
         return None
 

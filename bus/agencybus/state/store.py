@@ -5,7 +5,8 @@ the quarantine meanwhile. What SQLite leaves open is closed here:
 
 - A database appears whole or not at all: made beside its place, then moved there. An empty file is damage, not a
   new state: a state that forgets itself silently would deliver twice or fork a lineage.
-- SQLite does not notice a flipped bit inside a value. Rows that decide something carry a checksum.
+- SQLite does not notice a flipped bit inside a value. Rows that decide something carry a checksum. It is looked at
+  when the row is read, and for all rows at open: a flip in a key would make a row unfindable, not wrong.
 - A write-ahead log that was damaged ends early, without an error: an older, consistent state. Both sides can live
   with that, as after a restored backup: a writer compares with the broker's tail, a reader reads again.
 """
@@ -49,11 +50,13 @@ class Kind:
         name: `writer` or `reader`.
         version: of the schema. A change makes a new one, and a step that leads from the old one to it.
         schema: one CREATE statement each.
+        tallied: one SELECT for each table whose rows end with their tally.
     """
 
     name: str
     version: int
     schema: tuple[str, ...]
+    tallied: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +130,12 @@ class Store:
                 if not path.exists():
                     _make(folder, path, kind, owner, storage_key)
                 db = _connect(path)
-                _check(db, path, kind)
+                small = path.stat().st_size <= CHECK_BYTES
+                if small:
+                    _check_pages(db)
                 _prove(storage_key, *_identify(db, kind, owner))
+                if small:
+                    _check_rows(db, kind)
                 return cls(db, owner, str(folder), lock)
             except BaseException:
                 if db is not None:
@@ -257,8 +264,8 @@ def _make(folder: Path, path: Path, kind: Kind, owner: Owner, storage_key: bytes
     if path.with_name("state.db-wal").exists():
         raise StateError("state-corrupt", "the log is there, the database is gone", where=str(folder))
     new = path.with_name("state.db.new")
-    for leftover in (new, new.with_name("state.db.new-journal"), new.with_name("state.db.new-wal")):
-        leftover.unlink(missing_ok=True)
+    for leftover in folder.glob("state.db.new*"):
+        leftover.unlink()
     os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     db = _connect(new)
     try:
@@ -278,13 +285,17 @@ def _make(folder: Path, path: Path, kind: Kind, owner: Owner, storage_key: bytes
     folders.sync_folder(folder)
 
 
-def _check(db: sqlite3.Connection, path: Path, kind: Kind) -> None:
-    """Look at every page of a database that is small enough."""
-    if path.stat().st_size > CHECK_BYTES:
-        return
-    problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if problem != "ok":
-        raise StateError("state-corrupt", f"the {kind.name} state is damaged", where=str(path))
+def _check_pages(db: sqlite3.Connection) -> None:
+    """Have SQLite look at every page, and compare every index with its table."""
+    if db.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
+        raise StateError("state-corrupt", "the database is damaged")
+
+
+def _check_rows(db: sqlite3.Connection, kind: Kind) -> None:
+    """Compare every row with its checksum."""
+    for select in kind.tallied:
+        for row in db.execute(select):
+            checked(row)
 
 
 def _identify(db: sqlite3.Connection, kind: Kind, expected: Owner | None = None) -> tuple[Owner, bytes]:

@@ -58,6 +58,8 @@ _INSERT: Final = f"INSERT INTO quarantine ({_FIELDS}, tally, raw) VALUES ({_MARK
 _UPDATE: Final = f"UPDATE quarantine SET ({_FIELDS}, tally) = ({_MARKS})"  # noqa: S608 - constants
 _COUNT: Final = "INSERT OR REPLACE INTO quarantine_count VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SELECT: Final = f"SELECT {_FIELDS}, tally FROM quarantine"  # noqa: S608 - constants
+_COUNTS: Final = "SELECT * FROM quarantine_count"
+TALLIED: Final = (_SELECT, _COUNTS)
 _OPEN: Final = ("held", "released")  # verdicts that count against the quota
 
 
@@ -250,7 +252,7 @@ class Vault:
 
     def counts(self) -> list[Count]:
         """What lies beyond the quota."""
-        return [Count(*row) for row in self._store.rows("SELECT * FROM quarantine_count")]
+        return [Count(*row) for row in self._store.rows(_COUNTS)]
 
     def by_code(self) -> dict[str, int]:
         """How many records are open (held or released) under each code, those beyond the quota included."""
@@ -329,7 +331,7 @@ class Vault:
     def _count(self, db: sqlite3.Connection, refused: Refused, digest: bytes) -> None:
         key = (refused.endpoint, refused.topic, refused.partition, refused.step, refused.code)
         where = "endpoint = ? AND topic = ? AND partition = ? AND step = ? AND code = ?"
-        row = db.execute(f"SELECT * FROM quarantine_count WHERE {where}", key).fetchone()  # noqa: S608 - constant
+        row = db.execute(f"{_COUNTS} WHERE {where}", key).fetchone()
         records, first, last, before = checked(row)[5:] if row else (0, refused.offset, refused.offset, bytes(48))
         after = hashlib.sha384(before + digest).digest()
         fields = (*key, records + 1, min(first, refused.offset), max(last, refused.offset), after)

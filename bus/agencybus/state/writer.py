@@ -28,6 +28,8 @@ REFERENCE_BYTES: Final = 16  # of a hashed reference: nobody finds a second one 
 _EVENT_ID: Final = 16
 _SUM: Final = 4
 
+_LINEAGE: Final = "SELECT channel, partition, sequence, digest, sealed_at, acknowledged, record_sum, tally FROM lineage"
+_IN_FLIGHT: Final = _LINEAGE.replace(" FROM", ", record FROM") + " WHERE record_sum IS NOT NULL"
 KIND: Final = Kind(
     "writer",
     1,
@@ -43,10 +45,8 @@ KIND: Final = Kind(
         *keys.SCHEMA,
         *references.SCHEMA,
     ),
+    (_LINEAGE, *keys.TALLIED),
 )
-
-_LINEAGE: Final = "SELECT channel, partition, sequence, digest, sealed_at, acknowledged, record_sum, tally FROM lineage"
-_IN_FLIGHT: Final = _LINEAGE.replace(" FROM", ", record FROM") + " WHERE record_sum IS NOT NULL"
 
 
 class LineageRow(NamedTuple):
@@ -208,7 +208,8 @@ class WriterState:
             offset: where the broker put it.
 
         Raises:
-            StateError: state-misuse: none is in flight.
+            StateError: state-full: the brokers have it all the same; it stays in flight here, and is sent once more.
+                state-misuse: none is in flight.
         """
         with self._store.transaction(sync=False) as db:
             last = self.lineage(channel, partition)
