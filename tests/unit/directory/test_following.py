@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import errno
+import itertools
 import resource
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,9 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from agencybus.directory import following, history
 from agencybus.directory.authoring import Authority, Lifetimes
+from agencybus.directory.files import write_whole
 from agencybus.directory.history import LAG_US, History
 from agencybus.errors import DirectoryError, StateError
+from agencybus.seal.opener import SUPERSEDED_US
 from agencybus.wire import ids
 from federation import sample
 from repositories import World, fresh_federation
@@ -300,3 +306,60 @@ def test_a_country_without_authority_is_not_authored(world: World) -> None:
     lonely = replace(world, authorities={"us": world.authorities["us"]})
     with pytest.raises(DirectoryError, match="no authority signs for mx"):
         lonely.publish()
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["before it is stored", "after it is stored"])
+def test_no_write_that_fails_costs_the_view_or_leaves_half_of_one(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, stored: bool
+) -> None:
+    """Each durable write of a refresh fails once: the next process has the old view or the new one, whole."""
+    world.client(tmp_path / "seen").refresh()
+    kept = tmp_path / "kept"
+    old = world.client(kept).refresh()
+    world.withdraw(US)
+    world.withdraw(MX)
+    new = world.client(tmp_path / "seen").refresh()
+    failed, number = True, 0
+    while failed:
+        home = tmp_path / f"home-{number}"
+        shutil.copytree(kept, home, symlinks=True)
+        client = world.client(home)
+        calls, failed = itertools.count(), False
+
+        def write(path: Path, data: bytes) -> None:
+            nonlocal failed
+            fails = next(calls) == number  # noqa: B023 - used within the round
+            if stored or not fails:
+                write_whole(path, data)
+            if fails:
+                failed = True
+                raise OSError(errno.ENOSPC, "no space left")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(history, "write_whole", write)
+            patch.setattr(following, "write_whole", write)
+            try:
+                client.refresh()
+            except StateError as error:
+                assert error.code == "state-full"  # noqa: PT017 - the last round does not raise
+        assert client.current in (old, new)
+        assert world.client(home).current in (old, new)
+        assert world.client(home).refresh() == new
+        number += 1
+    assert number > 8
+
+
+def test_processes_that_share_a_folder_do_not_disturb_each_other(world: World, tmp_path: Path) -> None:
+    clients = [world.client(tmp_path / "home") for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        first = list(pool.map(lambda client: client.refresh(), clients))
+        world.withdraw(US)
+        second = list(pool.map(lambda client: client.refresh(), clients))
+    assert len({directory.digest for directory in first}) == 1
+    assert len({directory.digest for directory in second}) == 1
+    assert first[0].digest != second[0].digest
+    assert all(client.health().problems == {} for client in clients)
+
+
+def test_whatever_an_opener_still_takes_is_still_a_view() -> None:
+    assert LAG_US >= SUPERSEDED_US
