@@ -54,6 +54,9 @@ class MockKafka:
         self._did(self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1))
         return name
 
+    def lead(self, topic: str, partition: int, broker: int) -> None:
+        self._did(self._library.rd_kafka_mock_partition_set_leader(self._cluster, topic.encode(), partition, broker))
+
     def answer(self, request: int, *codes: int) -> None:
         """The next requests of a kind get these error codes, one each."""
         errors = (ctypes.c_int * len(codes))(*codes)

@@ -51,7 +51,7 @@ async def some(reader: RecordReader, count: int, *, within: float = 8) -> list[R
     return records
 
 
-@pytest.mark.parametrize("code", [-1, 6, 56, 74, 76], ids=["unknown", "not-leader", "storage", "fenced", "memory"])
+@pytest.mark.parametrize("code", [-1, 6, 74], ids=["unknown", "not-leader", "fenced"])
 async def test_errors_of_a_fetch_that_pass_cost_nothing(kafka: MockKafka, code: int) -> None:
     async with reading(kafka) as (reader, writer):
         await writer.send(TOPIC, 0, b"first")

@@ -100,6 +100,26 @@ async def test_many_sends_that_fail_together_share_one_new_producer(kafka: MockK
         assert await content(kafka, partition) == [b"first", b"second"]
 
 
+async def test_a_refusal_in_one_partition_does_not_disturb_a_record_in_flight_in_another() -> None:
+    with MockKafka(brokers=2) as kafka:
+        kafka.topic(TOPIC, 2)
+        kafka.lead(TOPIC, 0, broker=1)
+        kafka.lead(TOPIC, 1, broker=2)
+        async with writing(kafka) as writer:
+            await writer.send(TOPIC, 0, b"first")
+            await writer.send(TOPIC, 1, b"first")
+            kafka.slow(600, broker=2)
+            slow = asyncio.create_task(writer.send(TOPIC, 1, b"slow"))
+            await asyncio.sleep(0.1)  # it is on its way to broker 2
+            kafka.answer(PRODUCE, 29)
+            with pytest.raises(TransportError):
+                await writer.send(TOPIC, 0, b"refused")
+            assert not slow.done()
+            await asyncio.gather(writer.send(TOPIC, 0, b"second"), slow)  # the old producer and the new one
+        kafka.slow(0, broker=2)
+        assert await content(kafka, 1) == [b"first", b"slow"]  # once: its producer was left alone until it was done
+
+
 async def test_sends_to_different_partitions_share_the_round_trips(kafka: MockKafka) -> None:
     async with writing(kafka) as writer:
         await asyncio.gather(*(writer.send(TOPIC, partition, b"warm") for partition in range(4)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -172,12 +172,17 @@ async def test_a_compressed_batch_is_reported_and_stepped_over_whole(cluster: Lo
     async with reading(cluster.settings(), {(topic, 0): 0, (topic, 1): 0}) as reader:
         records = await some(reader, before + 3)
         mine = [record for record in records if record.partition == 0]
-        assert [record.offset for record in mine] == [*range(before), before, before + 7]
+        assert [(record.offset, record.damage) for record in mine] == [
+            *((offset, None) for offset in range(before)),
+            (before, "batch-compressed"),
+            (before + 7, None),
+        ]
         assert mine[before] == RawRecord(topic, 0, before, 0, None, None, "batch-compressed", 7)
         assert mine[before].next_offset == before + 7
         assert mine[-1].value == b"after"
         assert values([record for record in records if record.partition == 1]) == [b"other"]
         assert reader.positions()[topic, 0] == before + 8
+        assert not reader._one_by_one  # full speed again
 
 
 async def test_it_can_begin_in_the_middle_of_a_compressed_batch(cluster: LocalCluster) -> None:
@@ -218,23 +223,26 @@ async def test_a_fetch_cancelled_while_it_judges_damage_loses_nothing(
     topic = await new_topic(cluster, partitions=2, settings={"compression.type": "producer"})
     async with foreign_producer(cluster, compression_type="gzip") as producer:
         await producer.send_and_wait(topic, b"bomb" * 100, partition=0)
-    await write(cluster, topic, b"0", b"1", partition=1)
+    judging = 0
 
     async def hang(*_: object) -> None:
+        nonlocal judging
+        judging += 1
         await asyncio.sleep(60)
 
     async with reading(cluster.settings(), {(topic, 0): 0, (topic, 1): 0}) as reader:
+        seen: list[RawRecord] = []
         with monkeypatch.context() as patch:
             patch.setattr(internals, "locate_damage", hang)
-            early: list[RawRecord] = []
-            for _ in range(8):
-                try:
-                    async with asyncio.timeout(0.2):
-                        early += await reader.fetch(1)
-                except TimeoutError:
-                    continue
-        records = early + await some(reader, 3 - len(early))
-        assert sorted((r.partition, r.offset) for r in records) == [(0, 0), (1, 0), (1, 1)]
+            async with asyncio.timeout(10):
+                while judging < 6:  # the pass begins now with the one partition, now with the other
+                    await write(cluster, topic, b"good", partition=1)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(0.3):
+                            seen += await reader.fetch(1)
+        end = (await reader.end_offsets())[topic, 1]
+        seen += await some(reader, end + 1 - len(seen))
+        assert sorted((r.partition, r.offset) for r in seen) == [(0, 0), *((1, offset) for offset in range(end))]
 
 
 async def test_what_compaction_or_a_transaction_left_behind_is_passed_without_a_stall(cluster: LocalCluster) -> None:
@@ -343,18 +351,3 @@ async def test_records_that_wait_because_the_caller_is_slow_are_no_stall(cluster
             await asyncio.sleep(0.6)
             assert len(await some(reader, 1)) == 1
         assert reader.rebuilds == 0
-
-
-async def test_a_reader_outlives_kill_9_of_its_broker_and_sees_every_record_once(cluster: LocalCluster) -> None:
-    topic = await new_topic(cluster)
-    async with reading(cluster.settings(), {(topic, 0): 0}) as reader:
-        await write(cluster, topic, b"0")
-        seen = await some(reader, 1)
-        cluster.kill(1)
-        restarting = asyncio.create_task(asyncio.to_thread(cluster.restart, 1))
-        while not restarting.done():
-            seen += await reader.fetch(0.2)
-        await restarting
-        await write(cluster, topic, b"1")
-        seen += await some(reader, 1, within=20)
-        assert values(seen) == [b"0", b"1"]

@@ -105,6 +105,11 @@ def fetching(consumer: AIOKafkaConsumer) -> bool:
     return consumer._fetcher is not None and not consumer._fetcher._fetch_task.done()
 
 
+def fetched(consumer: AIOKafkaConsumer) -> list[TopicPartition]:
+    """The partitions for which `getmany()` would give or raise something now, in the order of arrival."""
+    return list(consumer._fetcher._records)
+
+
 async def something_fetched(consumer: AIOKafkaConsumer, seconds: float) -> None:
     """Waits for anything that `getmany()` would give or raise, or the end of the background fetch."""
     fetcher = consumer._fetcher

@@ -23,6 +23,7 @@ from agencybus.wire.limits import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from aiokafka.structs import ConsumerRecord
 
@@ -66,8 +67,7 @@ class RecordReader:
         self._consumer: AIOKafkaConsumer | None = None
         self._next: dict[Place, int] = {}
         self._paused: set[Place] = set()
-        self._first = 0  # where the next pass over the partitions begins
-        self._idle: set[Place] = set()  # partitions that gave nothing in the last pass
+        self._busy: set[Place] = set()  # partitions that gave something in the last pass, or were not asked
         self._one_by_one: set[Place] = set()  # partitions with damage ahead
         self._tries: dict[Place, int] = {}
         self._failure: TransportError | None = None
@@ -168,17 +168,16 @@ class RecordReader:
 
     async def _pass(self) -> list[RawRecord]:
         """Takes what has arrived, partition by partition: one that is damaged must not cost another's records."""
-        places = [place for place in self._next if place not in self._paused]
-        self._first = (self._first + 1) % max(len(places), 1)
-        self._idle = set()
+        places = [place for place in internals.fetched(self._running()) if place not in self._paused]
+        self._busy = set(places)
         before = dict(self._next)
         records: list[RawRecord] = []
         size = 0
         try:
-            for place in places[self._first :] + places[: self._first]:
-                taken = await self._take(TopicPartition(*place), RECORDS - len(records))
+            for place in places:  # in the order of their arrival, so that none starves
+                taken = await self._take(place, RECORDS - len(records))
                 if not taken:
-                    self._idle.add(place)
+                    self._busy.discard(place)
                 records += taken
                 size += sum(len(record.value or b"") for record in taken)
                 if len(records) >= RECORDS or size >= FETCH_BYTES:
@@ -208,7 +207,8 @@ class RecordReader:
                 self._running().seek(place, self._next[place])
                 if careful:
                     taken += await self._step_over(consumer, place, error)
-                self._one_by_one.add(place)
+                else:
+                    self._one_by_one.add(place)
                 break
             taken += [_raw(record) for record in found.get(place, ())]
             # Not the last record's offset: there may be compacted records and control batches behind it.
@@ -259,9 +259,11 @@ class RecordReader:
         """
         if now >= self._check_at and (self._check is None or self._check.done()):
             self._check_at = now + self._watchdog.stall / 4
-            self._check = asyncio.create_task(self._look_for_stall(self._running(), frozenset(self._idle)))
+            self._check = asyncio.create_task(
+                self._look_for_stall(self._running(), self._next.keys() - self._paused - self._busy)
+            )
 
-    async def _look_for_stall(self, consumer: AIOKafkaConsumer, places: frozenset[Place]) -> None:
+    async def _look_for_stall(self, consumer: AIOKafkaConsumer, places: AbstractSet[Place]) -> None:
         clock = asyncio.get_running_loop().time
         asked = clock()
         seen = {place: self._next[place] for place in places}

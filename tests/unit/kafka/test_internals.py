@@ -152,6 +152,7 @@ async def test_the_private_names_of_clients_exist() -> None:
     assert not internals.fetching(consumer)
     fetcher = Fetcher(consumer._client, consumer._subscription)
     assert not fetcher._fetch_task.done()
+    assert list(fetcher._records) == []
     waiter = fetcher._create_fetch_waiter()
     assert waiter in fetcher._fetch_waiters
     waiter.cancel()
