@@ -141,6 +141,7 @@ class Publisher:
             EventError: the event is invalid.
         """
         content = self._content(event)
+        self._node.codec.check(event)
         return policy.explain(
             self._node.directory,
             self._node.endpoint,
@@ -200,8 +201,8 @@ class Publisher:
         if self._closed:
             raise EventError("publisher-closed", "the publisher was closed")
         content = self._content(event)
-        self._audience(content, self._node.now())  # refuses here what the rules refuse
         encoded = self._node.codec.encode(event)
+        self._audience(content, self._node.now())  # refuses here what the rules refuse
         partition = self._partition(event)
         channel = f"{self._node.endpoint.partition('/')[0]}.{content.programme}.{Precedence(content.precedence).lane}"
         feed = self._feed(channel, partition)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from agencybus import sandbox
 from agencybus.kafka.local import LocalCluster
+from agencybus.sandbox import Sandbox
 from brokers import local_cluster
 
-FIXTURES = {"cluster", "three_brokers", "home"}
+FIXTURES = {"cluster", "three_brokers", "home", "federation"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     """One broker for the whole run. A test that kills it starts it again; topics are each test's own."""
-    started = local_cluster(tmp_path_factory.mktemp("broker")).start()
+    started = local_cluster(tmp_path_factory.mktemp("broker"), proxied=True).start()
     yield started
     started.stop(patience_s=0)
 
@@ -42,3 +44,9 @@ def home(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "home"
     yield folder
     LocalCluster(folder).stop(patience_s=0)
+
+
+@pytest.fixture(scope="session")
+def federation(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    """The sample federation on the shared broker: keys, directory, topics, rights. State folders are each test's own."""
+    return sandbox.make(tmp_path_factory.mktemp("federation"), cluster, log2_n=17)
