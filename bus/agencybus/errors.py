@@ -209,6 +209,7 @@ CODES: Final[dict[str, Code]] = {
         "An event in the frame carries another label, type or programme than the signed header.",
     ),
     "crash-fuse": Code(_W, Reaction.QUARANTINE, "This record killed the process twice; send it to the maintainers."),
+    "refused-by-tool": Code(_O, Reaction.QUARANTINE, "The local tool will not take it; mend the tool, then release it."),
     # --- events: the caller's
     "label-invalid": Code(_C, Reaction.REFUSE, "Write a label such as SECRET//LES//REL TO USA, MEX."),
     "event-invalid": Code(_C, Reaction.REFUSE, "`agencybus event check` names the field and the rule."),
