@@ -32,15 +32,18 @@ def read_private(path: Path, *, limit: int, missing: str, folder_too: bool = Tru
         raise KeyringError(missing, "no such file", where=str(path)) from None
     except OSError as error:
         raise KeyringError("keyring-permissions", error.strerror or "not readable", where=str(path)) from error
-    with open(handle, "rb") as file:  # noqa: PTH123 - the handle was checked, not the name
+    try:
         if folder_too:
             for folder in {path.absolute().parent, path.resolve().parent}:  # of the link, and of what it leads to
                 _check(folder.stat(), folder)
-        info = os.fstat(handle)
+        info = os.fstat(handle)  # of the handle, not of the name, which may mean another file by now
         if not stat.S_ISREG(info.st_mode):
             raise KeyringError(missing, "not a regular file", where=str(path))
         _check(info, path)
-        data = file.read(limit + 1)
+        with open(handle, "rb", closefd=False) as file:
+            data = file.read(limit + 1)
+    finally:
+        os.close(handle)
     if len(data) > limit:
         raise KeyringError("keyring-invalid", f"the file is larger than {limit} bytes", where=str(path))
     return data
