@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import itertools
 import json
 import logging
 import os
@@ -71,6 +72,11 @@ def same(one: Keyring, other: Keyring) -> bool:
     )
 
 
+def secrets_of(ring: Keyring) -> list[bytes]:
+    pairs = [key.seeds for key in ring.signers] + [key.seeds for key in ring.kems]
+    return [*itertools.chain(*pairs), ring.storage_key]
+
+
 def test_what_was_saved_is_loaded(ring: Keyring, path: Path) -> None:
     loaded = Keyring.load(path, PASSPHRASE)
     assert same(loaded, ring)
@@ -102,9 +108,8 @@ def test_the_file_and_its_folder_are_private(tmp_path: Path, ring: Keyring) -> N
 
 
 def test_the_file_shows_no_secret(ring: Keyring, stored: bytes) -> None:
-    secrets = [seed for key in (*ring.signers, *ring.kems) for seed in key.seeds] + [ring.storage_key]
     shown = stored + base64.b64decode(json.loads(stored)["sealed"])
-    for secret in secrets:
+    for secret in secrets_of(ring):
         assert secret not in shown
         assert base64.b64encode(secret)[:20] not in shown
         assert secret.hex().encode() not in shown
@@ -304,7 +309,7 @@ def test_secrets_are_not_printed(ring: Keyring, caplog: pytest.LogCaptureFixture
     logging.getLogger("test").error("%s %r %s %r %s", ring, ring, PASSPHRASE, [PASSPHRASE], vars)
     shown = caplog.text + repr([ring, ring.signers, ring.kems, PASSPHRASE]) + f"{ring} {PASSPHRASE}"
     assert "canary" not in shown
-    for secret in [seed for key in (*ring.signers, *ring.kems) for seed in key.seeds] + [ring.storage_key]:
+    for secret in secrets_of(ring):
         assert repr(secret)[2:-1] not in shown
         assert secret.hex() not in shown
     assert "us.cbp/ntc-cargo" in repr(ring)

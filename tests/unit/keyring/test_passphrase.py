@@ -5,6 +5,7 @@ import pty
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -74,25 +75,27 @@ except KeyringError as error:
 """
 
 
+TAKE_TERMINAL = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
+
+
 def ask_on_a_terminal(*answers: str, twice: bool) -> str:
     """What a child with a terminal of its own prints when a person types the answers."""
-    child, terminal = pty.fork()
-    if child == 0:
-        os.execv(sys.executable, [sys.executable, "-c", ASK.replace("TWICE", str(twice))])
+    ours, theirs = pty.openpty()
+    code = TAKE_TERMINAL + ASK.replace("TWICE", str(twice))
     shown = b""
-    try:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    ):
+        os.close(theirs)
         for answer, question in zip(answers, (b"question? ", b"Once more: "), strict=False):
             while question not in shown:
-                shown += os.read(terminal, 1024)
+                shown += os.read(ours, 1024)
             time.sleep(0.1)  # getpass turns the echo off before it asks, and empties what was typed ahead
-            os.write(terminal, answer.encode() + b"\n")
-        while True:
-            shown += os.read(terminal, 1024)
-    except OSError:  # the terminal closes with the child
-        pass
-    finally:
-        os.close(terminal)
-        os.waitpid(child, 0)
+            os.write(ours, answer.encode() + b"\n")
+        with suppress(OSError):  # the terminal closes with the child
+            while True:
+                shown += os.read(ours, 1024)
+    os.close(ours)
     return shown.decode()
 
 
