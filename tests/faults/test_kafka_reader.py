@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -111,6 +111,24 @@ async def test_a_reader_whose_brokers_are_away_says_so_and_goes_on_where_it_was_
             except TransportError as error:
                 assert error.code == "broker-unreachable"  # noqa: PT017
         assert reader.positions()[TOPIC, 0] == 2
+
+
+async def test_a_reader_that_can_not_be_rebuilt_yet_does_not_spin(kafka: MockKafka) -> None:
+    async with reading(kafka) as (reader, writer):
+        await reader.fetch(0.1)
+        kafka.down()
+        consumer: Any = reader._consumer
+        consumer._fetcher._fetch_task.cancel()
+        await asyncio.sleep(0)
+        with pytest.raises(TransportError, match="nothing listens there"):
+            await reader.fetch(5)
+        busy = time.process_time()
+        assert await reader.fetch(0.8) == []
+        assert time.process_time() - busy < 0.3
+        kafka.up()
+        await writer.send(TOPIC, 0, b"first")
+        assert [record.value for record in await some(reader, 1)] == [b"first"]
+        assert reader.rebuilds == 1
 
 
 async def test_a_reader_that_never_started_says_so_and_closes() -> None:

@@ -118,7 +118,7 @@ class RecordReader:
         return await self._offsets(self._next, "beginning_offsets")
 
     def pause(self, topic: str, partition: int) -> None:
-        """Nothing more of this partition, until `resume`. What was fetched ahead is fetched again then."""
+        """Nothing more of this partition, until `resume`."""
         self._paused.add((topic, partition))
         self._running().pause(TopicPartition(topic, partition))
 
@@ -152,16 +152,20 @@ class RecordReader:
             if self._failure is not None:
                 failure, self._failure = self._failure, None
                 raise failure
-            if not internals.fetching(self._running()):
+            alive = internals.fetching(self._running())
+            if not alive:
                 self._stalled = "the background fetch died"
             if self._stalled and loop.time() >= self._rebuild_at:
                 await self._rebuild()
+                alive = True
             records = await self._pass()
             self._watch(loop.time())
             left = deadline - loop.time()
             if records or left <= 0:
                 return records
-            if self._failure is None:
+            if not alive:  # and to be rebuilt a little later; there is nothing to wait for
+                await asyncio.sleep(min(left, REBUILD_PAUSE_SECONDS / 4))
+            elif self._failure is None:
                 await internals.something_fetched(self._running(), min(left, self._watchdog.stall / 4))
 
     # --- one pass over what was fetched
