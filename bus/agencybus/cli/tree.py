@@ -22,7 +22,11 @@ from agencybus.errors import BusError, ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PLUGINS: Final = "agencybus.commands"  # entry points: an agency's own package adds commands (name = module:app)
+# Groups of entry points (name = module:app) by which packages add commands, ours and an agency's own: panel, help.
+PLUGINS: Final = {
+    "agencybus.producers": ("Publish", "Publish what a system of an agency gives; see `{name} --help`."),
+    "agencybus.commands": ("More", "Brought by {package}."),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +108,12 @@ def _say_version(*, asked: bool) -> None:
 
 
 def _plugins() -> Iterator[Entry]:
-    """Commands that other installed packages bring."""
-    for point in entry_points(group=PLUGINS):
-        brought_by = point.dist.name if point.dist else "a package"
-        yield Entry(point.name, point.module, "More", f"Brought by {brought_by}.", point.attr or "app")
+    """Commands that installed packages bring by entry points."""
+    for group, (panel, about) in PLUGINS.items():
+        for point in sorted(entry_points(group=group)):
+            package = point.dist.name if point.dist else "a package"
+            about_it = about.format(name=point.name, package=package)
+            yield Entry(point.name, point.module, panel, about_it, point.attr or "app")
 
 
 class _Root(TyperGroup):
