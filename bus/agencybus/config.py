@@ -6,6 +6,7 @@ An unknown key is an error: a misspelt setting that is silently ignored is how a
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
@@ -18,13 +19,14 @@ from agencybus.kafka.connection import KafkaSettings
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 _T = TypeVar("_T", bound="EndpointConfig")
+_S = TypeVar("_S", bound="Table")
 
 
-class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """A TOML table: keys in kebab-case, unknown ones refused."""
 
 
-class KeyringConfig(_Table, frozen=True):
+class KeyringConfig(Table, frozen=True):
     """Where the endpoint's keys are.
 
     Attributes:
@@ -36,7 +38,7 @@ class KeyringConfig(_Table, frozen=True):
     passphrase_file: Path | None = None
 
 
-class DirectoryConfig(_Table, frozen=True):
+class DirectoryConfig(Table, frozen=True):
     """Where the signed directory comes from.
 
     Attributes:
@@ -52,7 +54,7 @@ class DirectoryConfig(_Table, frozen=True):
     refresh_seconds: Seconds = 60.0
 
 
-class KafkaConfig(_Table, frozen=True):
+class KafkaConfig(Table, frozen=True):
     """The way to Kafka; mutual TLS unless `plaintext` is asked for (benchmarks)."""
 
     bootstrap: Name
@@ -66,7 +68,7 @@ class KafkaConfig(_Table, frozen=True):
         return KafkaSettings(self.bootstrap, self.ca, self.cert, self.key, self.plaintext)
 
 
-class EndpointConfig(_Table, frozen=True):
+class EndpointConfig(Table, frozen=True):
     """What every process of an endpoint needs.
 
     Attributes:
@@ -84,7 +86,7 @@ class EndpointConfig(_Table, frozen=True):
     kafka: KafkaConfig
 
 
-class ProfileConfig(_Table, frozen=True):
+class ProfileConfig(Table, frozen=True):
     """Defaults for events that leave these fields out, such as a form's.
 
     Attributes:
@@ -191,16 +193,38 @@ def load(path: Path, kind: type[_T]) -> _T:
         data = path.read_bytes()
     except OSError as error:
         raise ConfigError("config-invalid", f"can't be read: {error.strerror}", where=str(path)) from None
+    try:
+        return msgspec.toml.decode(data, type=kind, dec_hook=_converter(path))
+    except msgspec.DecodeError as error:  # also what is valid TOML but not this configuration
+        raise ConfigError("config-invalid", str(error), where=str(path)) from None
+
+
+def convert(table: object, kind: type[_S], path: Path, key: str) -> _S:
+    """Read a table whose class is known only after the file was read, such as a plug-in's.
+
+    Args:
+        table: what `load` left as plain values.
+        kind: the class of its contents.
+        path: the TOML file, to which paths in it are relative.
+        key: where in the file the table stands.
+
+    Raises:
+        ConfigError: `config-invalid`, naming file, key and reason.
+    """
+    try:
+        return msgspec.convert(table, kind, dec_hook=_converter(path))
+    except msgspec.ValidationError as error:
+        raise ConfigError("config-invalid", str(error), where=f"{path}: {key}") from None
+
+
+def _converter(path: Path) -> Callable[[type, object], object]:
     folder = path.resolve().parent
 
-    def convert(wanted: type, value: object) -> object:
+    def convert_one(wanted: type, value: object) -> object:
         if wanted is Start:
             return Start.parse(value)
         if wanted is Path and isinstance(value, str) and value:
             return folder / Path(value).expanduser()
         raise ValueError("not a path")
 
-    try:
-        return msgspec.toml.decode(data, type=kind, dec_hook=convert)
-    except msgspec.DecodeError as error:  # also what is valid TOML but not this configuration
-        raise ConfigError("config-invalid", str(error), where=str(path)) from None
+    return convert_one

@@ -52,10 +52,12 @@ class Subscriber:
         stats: what it counted.
     """
 
-    def __init__(self, node: Node, config: SubscriberConfig, state: ReaderState, start: Start, *, sync: bool) -> None:
+    def __init__(
+        self, node: Node, config: SubscriberConfig, state: ReaderState, start: Start, *, sync: bool, stats: Stats
+    ) -> None:
         self.node = node
         self.state = state
-        self.stats = Stats()
+        self.stats = stats
         self._config = config
         self._start = start
         self._verifier = Verifier(node, state, started_at=start.at, patience=config.wait_seconds)
@@ -68,6 +70,9 @@ class Subscriber:
         self._silence = Silence(lambda: asyncio.get_running_loop().time())
         self._lanes: dict[str, deque[Delivery]] = {lane: deque() for lane in places.LANES}
         self._ready = asyncio.Event()
+        self._ending = False
+        self._worked_on = state.worked_on()
+        self._lanes_read: set[str] = set()
         self._tasks: asyncio.TaskGroup | None = None
         self._failure: BaseException | None = None
 
@@ -80,6 +85,7 @@ class Subscriber:
         *,
         route: str = "main",
         sync: bool = True,
+        stats: Stats | None = None,
     ) -> AsyncIterator[Subscriber]:
         """Open keys, directory and state; go on where this reader stopped.
 
@@ -88,6 +94,7 @@ class Subscriber:
             node: an opened endpoint to share; made from the configuration if left out.
             route: name of the reader within the endpoint; bound to the state.
             sync: a commit waits for the disk. False only before sinks that know their own position.
+            stats: counters to go on with, of a reader that is opened again.
 
         Raises:
             BusError: configuration, keys, directory, state or broker can't be used; the hint says what to do.
@@ -107,7 +114,8 @@ class Subscriber:
                 storage_key=node.keyring.storage_key,
             )
             stack.callback(state.close)
-            subscriber = cls(node, config, state, _beginning(config, state, node.now()), sync=sync)
+            start = _beginning(config, state, node.now())
+            subscriber = cls(node, config, state, start, sync=sync, stats=stats or Stats())
             async with subscriber._running():
                 yield subscriber
 
@@ -118,14 +126,48 @@ class Subscriber:
 
     async def __anext__(self) -> Delivery:
         """The next event; urgent ones first."""
+        for delivery in await self.some(1):
+            return delivery
+        raise StopAsyncIteration
+
+    async def some(self, limit: int) -> list[Delivery]:
+        """The next events: what is at hand, urgent ones first; waits for one. Empty after `end`.
+
+        Args:
+            limit: at most so many.
+
+        Raises:
+            BusError: reading has ended, and this is why.
+        """
         while True:
+            found: list[Delivery] = []
             for lane in places.LANES:
-                if self._lanes[lane]:
-                    return self._lanes[lane].popleft()
+                waiting = self._lanes[lane]
+                found += [waiting.popleft() for _ in range(min(limit - len(found), len(waiting)))]
+            if found:
+                return found
             if self._failure is not None:
                 raise self._failure
+            if self._ending:
+                return []
             self._ready.clear()
             await self._ready.wait()
+
+    def end(self) -> None:
+        """Hand out no further frame: iteration ends behind what has been handed out."""
+        self._ending = True
+        self._desk.end()
+        self._ready.set()
+
+    async def settled(self) -> None:
+        """Return when every frame that was answered for in full is committed.
+
+        Raises:
+            BusError: it can't be: reading has ended, and this is why. Such frames come again.
+        """
+        await self._desk.settled()
+        if self._failure is not None:
+            raise self._failure
 
     def _hand_out(self, delivery: Delivery) -> None:
         self._lanes[delivery.position.topic.rpartition(".")[2]].append(delivery)
@@ -147,7 +189,12 @@ class Subscriber:
 
     def oldest_unanswered(self) -> int | None:
         """Since when the oldest event waits for its tool's answer, µs since the epoch; None if none does."""
-        return min((f.waiting_since for f in self._feeds.values() if f.waiting_since is not None), default=None)
+        return self._desk.oldest_unanswered()
+
+    @property
+    def connected(self) -> bool:
+        """Whether every lane is being read; topics that are missing aside."""
+        return self._failure is None and bool(self._lanes_read) and self._lanes_read <= set(self._readers)
 
     def silence(self) -> dict[LineageId, float]:
         """Seconds since each open lineage was heard."""
@@ -168,6 +215,7 @@ class Subscriber:
             if not any(lanes.values()):
                 what = f"the directory gives {self.node.endpoint} nothing to read"
                 raise ConfigError("config-invalid", what, where="endpoint")
+            self._lanes_read = {lane for lane, found in lanes.items() if found}
             runner = asyncio.create_task(self._run(lanes), name="subscriber")
             runner.add_done_callback(self._ended)
             stack.push_async_callback(_cancelled, runner)
@@ -248,7 +296,9 @@ class Subscriber:
                 (offset for topic, partition, offset in self.state.suspects() if (topic, partition) == place),
                 default=-1,
             )
-            feed = self._feeds[place] = PartitionFeed(self._desk, place, suspect_until=suspect + 1)
+            before = {offset for topic, partition, offset in self._worked_on if (topic, partition) == place}
+            feed = PartitionFeed(self._desk, place, suspect_until=suspect + 1, worked_on=before)
+            self._feeds[place] = feed
             self._tasks.create_task(feed.run(), name=f"feed {place[0]}/{place[1]}")
         return self._feeds[place]
 

@@ -337,8 +337,8 @@ class ReaderState:
     def arm(self, topic: str, partition: int, offset: int) -> int:
         """Mark a record before work on it begins: 20 µs, no wait for the disk.
 
-        The mark goes with `survived`, or when the state's offset passes it. More than one record may be marked at a
-        time; after a death all that were are suspects, so work on suspects one by one.
+        The mark goes when the state's offset passes it; `survived` makes it harmless. More than one record may be
+        marked at a time; after a death all that were are suspects, so work on suspects one by one.
 
         Returns:
             How many times a process died with this record marked. Two are enough: quarantine it undecoded.
@@ -361,10 +361,16 @@ class ReaderState:
         return [(topic, partition, offset) for topic, partition, offset, _, _ in rows]
 
     def survived(self, topic: str, partition: int, offset: int) -> None:
-        """Work on a record ended without a death: its mark goes, earlier deaths with it."""
+        """Work on a record ended without a death: earlier deaths are forgotten. `worked_on` still names it."""
         with self._store.transaction(sync=False) as db:
-            sql = "DELETE FROM fuse WHERE topic = ? AND partition = ? AND offset = ?"
-            db.execute(sql, (topic, partition, offset))
+            self._mark(db, (topic, partition, offset, 0, 0))
+
+    def worked_on(self) -> set[tuple[str, int, int]]:
+        """Topic, partition and offset of every record that was marked and that the state's offset has not passed.
+
+        At the start of a run: what the run before may have handed out. A loss of power may forget some.
+        """
+        return {(topic, partition, offset) for topic, partition, offset, _, _ in self._store.rows(_FUSE)}
 
     def disarm(self) -> None:
         """Take out all fuses of this run: work on their records ended without a death, the offset did not pass."""

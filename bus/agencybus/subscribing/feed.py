@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from typing import Final
 
 from agencybus.errors import CODES, Reaction
@@ -31,6 +32,25 @@ HIGH_BYTES: Final = 4 * MIB  # of records that wait, before the partition is pau
 LOW_BYTES: Final = 1 * MIB  # of records that wait, before it goes on
 
 HandOut = Callable[[Delivery], None]
+
+
+@dataclass(eq=False, slots=True)
+class _Handling:
+    """A record between its hand-out and its commit.
+
+    Attributes:
+        batch: its events that wait for answers; None if it has none.
+        since: when they were handed out, µs since the epoch.
+        ended: set when it is committed, or never will be.
+    """
+
+    batch: Batch | None
+    since: int
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def answered(self) -> bool:
+        return self.batch is None or self.batch.done.is_set()
 
 
 class Desk:
@@ -64,6 +84,36 @@ class Desk:
         self.hand_out = hand_out
         self.types = types
         self.sync = sync
+        self._going_on = asyncio.Event()
+        self._going_on.set()
+        self._handlings: set[_Handling] = set()
+
+    async def handle(self, verified: Verified, *, redelivered: bool, entry: Entry | None = None) -> None:
+        """Hand out what a record holds, wait for the answers, commit. `entry` if it came out of quarantine."""
+        await self._going_on.wait()
+        batch = self.deliver(verified, redelivered=redelivered)
+        handling = _Handling(batch, self.node.now())
+        self._handlings.add(handling)
+        try:
+            if batch is not None:
+                await batch.done.wait()
+            await asyncio.to_thread(self.commit, verified, batch, entry)
+        finally:
+            self._handlings.discard(handling)
+            handling.ended.set()
+
+    def end(self) -> None:
+        """Hand out nothing more."""
+        self._going_on.clear()
+
+    async def settled(self) -> None:
+        """Wait until every record whose events were all answered for is committed."""
+        for handling in [handling for handling in self._handlings if handling.answered]:
+            await handling.ended.wait()
+
+    def oldest_unanswered(self) -> int | None:
+        """Since when the oldest event waits for an answer, µs since the epoch; None if none does."""
+        return min((handling.since for handling in self._handlings if not handling.answered), default=None)
 
     def deliver(self, verified: Verified, *, redelivered: bool) -> Batch | None:
         """Hand out the events of a frame that are new to this reader; None if there are none."""
@@ -151,10 +201,12 @@ class Desk:
 class PartitionFeed:
     """Works one partition. `offer` takes records in offset order; `run` is its task."""
 
-    def __init__(self, desk: Desk, place: tuple[str, int], *, suspect_until: int) -> None:
+    def __init__(
+        self, desk: Desk, place: tuple[str, int], *, suspect_until: int, worked_on: Collection[int] = ()
+    ) -> None:
         self.place = place
-        self.waiting_since: int | None = None  # µs; the oldest event that nobody answered for
         self._desk = desk
+        self._worked_on = frozenset(worked_on)  # offsets that a run before may have handed out
         self._suspect_until = suspect_until  # below it a process before may have died: work one by one
         self._records: deque[RawRecord] = deque()
         self._bytes = 0
@@ -216,17 +268,12 @@ class PartitionFeed:
             return Verified(raw, refusal=Refusal(0, "crash-fuse", what)), True
         verified = await self._desk.verifier.verify(raw)
         state.survived(*where)
-        return verified, raw.offset < self._suspect_until
+        return verified, raw.offset in self._worked_on
 
     async def _deliver(self) -> None:
         while True:
             verified, before = await self._verified.get()
-            batch = self._desk.deliver(verified, redelivered=before)
-            if batch is not None:
-                self.waiting_since = self._desk.node.now()
-                await batch.done.wait()
-                self.waiting_since = None
-            await asyncio.to_thread(self._desk.commit, verified, batch)
+            await self._desk.handle(verified, redelivered=before)
             self._verified.task_done()
             self._open -= 1
             if not self._open:
@@ -270,10 +317,7 @@ class QuarantineFeed:
         # Step 7 and what comes after it were reached: the lineage has the record already.
         accepted = entry.step > 7 or entry.code == "refused-by-tool"  # noqa: PLR2004 - step 7, lineage
         verified = await desk.verifier.verify(record, patient=False, accepted=accepted)
-        batch = desk.deliver(verified, redelivered=entry.code == "refused-by-tool")
-        if batch is not None:
-            await batch.done.wait()
-        await asyncio.to_thread(desk.commit, verified, batch, entry)
+        await desk.handle(verified, redelivered=entry.code == "refused-by-tool", entry=entry)
 
 
 def reference_key(reference: str) -> bytes:

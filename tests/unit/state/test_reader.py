@@ -187,6 +187,20 @@ def test_what_was_survived_is_forgotten(tmp_path: Path) -> None:
         assert state.arm(TOPIC, 0, 6) == 1
 
 
+def test_what_was_worked_on_is_known_to_the_next_run_until_the_offset_passes(tmp_path: Path) -> None:
+    with reader(tmp_path) as state:
+        assert state.worked_on() == set()
+        for offset in (5, 6):
+            state.arm(TOPIC, 0, offset)
+            state.survived(TOPIC, 0, offset)
+        state._store.close()  # a death while the events of both were with the tool
+    with reader(tmp_path) as state:
+        assert (state.worked_on(), state.suspects()) == ({(TOPIC, 0, 5), (TOPIC, 0, 6)}, [])
+        with state.transaction() as step:
+            step.offset(TOPIC, 0, 6)
+        assert state.worked_on() == {(TOPIC, 0, 6)}
+
+
 def test_passing_an_offset_takes_the_fuses_below_out(tmp_path: Path) -> None:
     die(tmp_path, 4, 5, 6)
     with reader(tmp_path) as state:
