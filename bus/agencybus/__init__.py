@@ -7,7 +7,8 @@
         async for delivery in bus:                   # verified, cleared, decrypted
             await delivery.done()
 
-The names below are loaded when they are first used (PEP 562): importing the package costs no Kafka client.
+Events are classes of `agencybus_schemas.events`. The names below are loaded when they are first used (PEP 562):
+importing the package costs no Kafka client.
 """
 
 from __future__ import annotations
@@ -17,34 +18,42 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from agencybus.errors import CODES as CODES
-    from agencybus.errors import BusError as BusError
-    from agencybus.errors import ConfigError as ConfigError
-    from agencybus.errors import DirectoryError as DirectoryError
-    from agencybus.errors import EventError as EventError
-    from agencybus.errors import KeyringError as KeyringError
-    from agencybus.errors import LabelError as LabelError
-    from agencybus.errors import PolicyError as PolicyError
-    from agencybus.errors import RecordError as RecordError
-    from agencybus.errors import SchemaError as SchemaError
-    from agencybus.errors import StateError as StateError
-    from agencybus.errors import TransportError as TransportError
+    from agencybus.directory.policy import Ruling
+    from agencybus.errors import (
+        CODES,
+        BusError,
+        ConfigError,
+        DirectoryError,
+        EventError,
+        KeyringError,
+        LabelError,
+        PolicyError,
+        RecordError,
+        SchemaError,
+        StateError,
+        TransportError,
+    )
+    from agencybus.label import Clearance, Label, Precedence
+    from agencybus.publisher import Accepted, Publisher
+    from agencybus.subscriber import Delivery, Subscriber
 
-_ERRORS: Final = (
-    "CODES", "BusError", "ConfigError", "DirectoryError", "EventError", "KeyringError", "LabelError", "PolicyError",
-    "RecordError", "SchemaError", "StateError", "TransportError",
-)  # fmt: skip
-_HOME: Final = dict.fromkeys(_ERRORS, "agencybus.errors")
-
-__all__ = [*_HOME, "__version__"]  # noqa: PLE0604 - the keys are strings
+__all__ = [
+    "CODES", "Accepted", "BusError", "Clearance", "ConfigError", "Delivery", "DirectoryError", "EventError",
+    "KeyringError", "Label", "LabelError", "PolicyError", "Precedence", "Publisher", "RecordError", "Ruling",
+    "SchemaError", "StateError", "Subscriber", "TransportError", "__version__",
+]  # fmt: skip
+_HOME: Final = {
+    "Accepted": "publisher", "Publisher": "publisher", "Delivery": "subscriber", "Subscriber": "subscriber",
+    "Clearance": "label", "Label": "label", "Precedence": "label", "Ruling": "directory.policy",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
         return version("agencybus")
-    if name not in _HOME:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(f"{__name__}.{_HOME.get(name, 'errors')}"), name)
 
 
 def __dir__() -> list[str]:
