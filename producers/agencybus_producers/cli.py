@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Final, Self
 
+import structlog
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from agencybus import config as configuration
 from agencybus.cli import output
-from agencybus.cli.exits import Exit
+from agencybus.cli.exits import Exit, exit_code
 from agencybus.config import ProfileConfig, PublisherConfig
 from agencybus.errors import BusError, ConfigError
 from agencybus.label import Precedence
@@ -188,8 +190,25 @@ async def open_bus(config: PublisherConfig) -> AsyncIterator[Bus]:
     """The publisher. It brings Kafka and cryptography, so it is imported when something is published."""
     from agencybus.publisher import Publisher  # noqa: PLC0415 - a dry run needs none of it
 
-    async with Publisher.open(config) as bus:
-        yield bus
+    with _quiet_logs():
+        async with Publisher.open(config) as bus:
+            yield bus
+
+
+@contextmanager
+def _quiet_logs() -> Iterator[None]:
+    """Warnings to standard error, if nobody configured logs: by default they go where the report goes."""
+    if structlog.is_configured():
+        yield
+        return
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    try:
+        yield
+    finally:
+        structlog.reset_defaults()
 
 
 def _publish_forms(desk: runs.Source, forms: list[Path] | None, plan_one: form.Plans, options: runs.Options) -> None:
@@ -244,14 +263,16 @@ def _finish(report: Report, failure: BusError | None) -> None:
 
     Raises:
         BusError: what kept messages from being published, after the report.
-        typer.Exit: 9 if something was refused or left standing, 3 if nothing else happened.
+        typer.Exit: 9 if something was refused or left standing; if nothing else happened, the code of the refusal.
     """
     output.emit(plain(report), lambda: render(report))
     if failure is not None:
         raise failure
     if report.refused:
+        codes = {refusal.code for refusal in report.refused}
         done = report.messages or report.unchanged or report.left_out
-        raise typer.Exit(Exit.FINDINGS if done else Exit.REFUSED)
+        # All for one reason: the code of that reason tells more, such as 6 for a right that is missing.
+        raise typer.Exit(Exit.FINDINGS if done else min(exit_code(BusError(code, "")) for code in codes))
     if report.remarks and not report.dry_run:
         raise typer.Exit(Exit.FINDINGS)
 
