@@ -46,7 +46,7 @@ def expected(model: dict[int, int], numbers: list[int], hour: int) -> list[bool]
 def test_references_are_what_a_dictionary_would_remember(steps: list[tuple[str, list[int]]]) -> None:
     model: dict[int, int] = {}  # number -> hour
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        for name, size in {"RECENT_KEYS": 20, "SLICE_KEYS": 3, "PRUNE_ROWS": 4}.items():
+        for name, size in {"RECENT_KEYS": 60, "PRUNE_ROWS": 4}.items():
             patch.setattr(references, name, size)
         state = states.reader(Path(folder))
         for hour, (what, numbers) in enumerate(steps):

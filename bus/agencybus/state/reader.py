@@ -28,7 +28,7 @@ from agencybus.state import keys, references, vault
 from agencybus.state.store import Kind, Owner, Store, checked, tally
 
 REMEMBERED_US: Final = 7 * 24 * 3600 * 1_000_000  # how long a delivered reference is remembered, µs
-_NUMBER: Final = 4  # bytes of an originator's number before its keys
+_NUMBER: Final = 4  # bytes of an originator's number behind its keys
 
 _START: Final = "SELECT policy, at, tally FROM start"
 _POSITION: Final = "SELECT topic, partition, offset, tally FROM position"
@@ -161,7 +161,7 @@ class Transaction:
             number = self._db.execute("SELECT coalesce(max(id), 0) + 1 FROM originator").fetchone()[0]
             row = (number, originator, tally(number, originator))
             self._db.execute("INSERT INTO originator VALUES (?, ?, ?)", row)
-        return self._state.remember(self._db, _prefixed(number, keys), at=at)
+        return self._state.remember(self._db, _owned(number, keys), at=at)
 
     def audience_key(self, key: AudienceKey) -> None:
         """Keep a key, for ever; sealed at rest."""
@@ -180,10 +180,10 @@ class Transaction:
         self._state.quarantine.delivered(self._db, entry, at=at)
 
 
-def _prefixed(originator: int, keys: Sequence[bytes]) -> list[bytes]:
+def _owned(originator: int, keys: Sequence[bytes]) -> list[bytes]:
     """Keys of one originator, so that another's equal ones are not theirs."""
-    prefix = originator.to_bytes(_NUMBER, "big")
-    return [prefix + key for key in keys]
+    suffix = originator.to_bytes(_NUMBER, "big")
+    return [key + suffix for key in keys]
 
 
 def _repeats(keys: Sequence[bytes], known: Container[bytes]) -> list[bool]:
@@ -318,8 +318,8 @@ class ReaderState:
         number = self.originator(originator)
         if number is None:
             return _repeats(keys, ())
-        named = _prefixed(number, keys)
-        return _repeats(named, self._references.find(named))
+        owned = _owned(number, keys)
+        return _repeats(owned, self._references.find(owned))
 
     def remember(self, db: sqlite3.Connection, keys: Sequence[bytes], *, at: int) -> list[bool]:
         """Within a transaction: which keys were remembered before; from now on all are."""

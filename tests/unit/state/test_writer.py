@@ -205,7 +205,7 @@ def test_a_changed_record_in_flight_is_corrupt(tmp_path: Path, damage: str) -> N
 
 def test_a_changed_reference_is_corrupt(tmp_path: Path) -> None:
     with writer(tmp_path) as state:
-        state._references._recent[key(1)] = (0, bytes(68))
+        state._references._recent[key(1)[0]][key(1)] = (0, bytes(68))
         with pytest.raises(StateError) as error:
             state.references([key(1)])
         assert error.value.code == "state-corrupt"
