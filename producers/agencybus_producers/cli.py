@@ -99,21 +99,23 @@ def fbi(
     with _Meters() as meters:
         conversion = source.read(_pages(paths, meters), common)
 
-        def planner(known: Mapping[str, Entry]) -> tuple[Plan, Report]:
-            plan = source.plan(conversion, known, common)
-            report = Report(
-                FBI.name,
-                read=len(conversion.listing.seen),
-                unchanged=plan.unchanged,
-                left_out={reason.value: count for reason, count in conversion.left_out.items()},
-                refused=[Refusal.of_note(note) for note in conversion.refused],
-                mended=list(conversion.notes),
-            )
-            if gone := source.absent(conversion, known) if not conversion.listing.complete else 0:
-                gaps = "; ".join(conversion.listing.gaps)
-                report.remarks.append(f"The listing is not complete ({gaps}): {gone:,} who are not in it still stand.")
-            return plan, report
+    def planner(known: Mapping[str, Entry]) -> tuple[Plan, Report]:
+        plan = source.plan(conversion, known, common)
+        places = {message.where for message in plan.messages}
+        report = Report(
+            FBI.name,
+            read=len(conversion.listing.seen),
+            unchanged=plan.unchanged,
+            left_out={reason.value: count for reason, count in conversion.left_out.items()},
+            refused=[Refusal.of_note(note) for note in conversion.refused],
+            mended=[note for note in conversion.notes if note.where in places],  # what stands was told before
+        )
+        if gone := source.absent(conversion, known) if not conversion.listing.complete else 0:
+            gaps = "; ".join(conversion.listing.gaps)
+            report.remarks.append(f"The listing is not complete ({gaps}): {gone:,} who are not in it still stand.")
+        return plan, report
 
+    with _Meters() as meters:
         found = runs.perform(FBI, options, planner, confirm=_confirm, meter=meters.meter, open_bus=open_bus)
     _finish(*found)
 
@@ -286,7 +288,6 @@ class _Meters:
         self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
     def __enter__(self) -> Self:
-        self._progress.start()
         return self
 
     def __exit__(
@@ -298,5 +299,6 @@ class _Meters:
         """Begin a bar; the result is told how many more are done."""
         if not total:
             return lambda _: None
+        self._progress.start()  # not before: a question or a passphrase may be asked for first
         task = self._progress.add_task(what, total=total)
         return lambda more: self._progress.advance(task, more)

@@ -124,6 +124,14 @@ def test_a_refused_record_is_told_and_ends_with_the_exit_code_for_findings(run: 
     assert len(bus.events) == 32
 
 
+def test_what_was_left_out_of_an_alert_is_told_once(run: Any) -> None:
+    items = posters()
+    items[7]["height_max"] = 2272
+    path = write(items)
+    assert [note["field"] for note in run("fbi", path)[1]["mended"]] == ["height_max"]
+    assert run("fbi", path)[1]["mended"] == []
+
+
 def test_if_all_is_refused_the_exit_code_says_so(run: Any) -> None:
     Path("page.json").write_bytes(b"<html>503</html>")
     assert run("fbi", "page.json")[0] == Exit.REFUSED
