@@ -73,7 +73,7 @@ async def test_a_refusal_is_told_at_once_and_the_next_record_goes_through_a_new_
         began = time.monotonic()
         with pytest.raises(TransportError) as raised:
             await writer.send(TOPIC, 0, b"refused")
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 3  # of the 10 that it has
         assert raised.value.code == "broker-refused"
         assert raised.value.where == f"{TOPIC}[0]"
         await writer.send(TOPIC, 0, b"second")
@@ -123,10 +123,10 @@ async def test_a_refusal_in_one_partition_does_not_disturb_a_record_in_flight_in
 async def test_sends_to_different_partitions_share_the_round_trips(kafka: MockKafka) -> None:
     async with writing(kafka) as writer:
         await asyncio.gather(*(writer.send(TOPIC, partition, b"warm") for partition in range(4)))
-        kafka.slow(200)
+        kafka.slow(500)
         began = time.monotonic()
         await asyncio.gather(*(writer.send(TOPIC, partition, b"x") for partition in range(4)))
-        assert time.monotonic() - began < 0.7  # one after the other: 0.8 s
+        assert time.monotonic() - began < 1.8  # one after the other: 2 s
 
 
 async def test_a_broker_that_is_down_makes_an_error_at_the_deadline_and_everything_stays_bounded(
@@ -138,7 +138,7 @@ async def test_a_broker_that_is_down_makes_an_error_at_the_deadline_and_everythi
         began = time.monotonic()
         with pytest.raises(TransportError) as raised:
             await writer.send(TOPIC, 0, b"lost", deadline=1.5)
-        assert 1.4 < time.monotonic() - began < 2.5
+        assert 1.4 < time.monotonic() - began < 4
         assert raised.value.code == "not-accepted"
         assert "nothing listens there" in raised.value.what
         kafka.up()
