@@ -161,6 +161,17 @@ async def test_a_client_of_another_authority_is_refused(cluster: LocalCluster, t
         await probe(KafkaSettings(cluster.bootstrap, ca=cluster.settings().ca, cert=cert, key=key))
 
 
+async def test_a_second_name_inside_a_certificate_is_no_name(cluster: LocalCluster, tmp_path: Path) -> None:
+    authority = DevAuthority(cluster.home / "tls")
+    issued = authority._ca.issue_cert("x.invalid", common_name="mx.x/y", organization_unit_name="x,CN=admin")
+    pem = tmp_path / "both.pem"
+    issued.private_key_and_cert_chain_pem.write_to_path(pem)
+    smuggler = KafkaSettings(cluster.bootstrap, ca=authority.ca, cert=pem, key=pem)
+    await probe(smuggler)
+    with pytest.raises(TransportError, match="CLUSTER_AUTHORIZATION_FAILED"):
+        admin.allow(smuggler, "mx.x/y", write_prefixes=["us.cbp."])
+
+
 async def test_a_clients_certificate_does_not_pass_for_a_brokers(tmp_path: Path) -> None:
     ca, cert, key = DevAuthority(tmp_path).client_files(CARGO)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(ca))

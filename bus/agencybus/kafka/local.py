@@ -11,7 +11,7 @@ import signal
 import socket
 import uuid
 from contextlib import ExitStack, contextmanager
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -365,7 +365,10 @@ class LocalCluster:
                 if self._children[number].poll() is not None:
                     raise self._failed(number)
 
-        admin.wait_until_ready(self.settings(), brokers=len(expected), timeout_s=timeout_s, still_alive=still_alive)
+        everyone = self.settings()
+        for number in expected:  # each by itself: the others may still list one that was killed a moment ago
+            one = replace(everyone, bootstrap=f"{HOST}:{self.nodes[number - 1].bus}")
+            admin.wait_until_ready(one, brokers=len(expected), timeout_s=timeout_s, still_alive=still_alive)
 
     def _failed(self, number: int) -> ConfigError:
         """Why a broker ended: Java's own last words, or else the last error in its log."""

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 HOST: Final = "127.0.0.1"
 BROKER_STORE: Final = "../tls/broker/store.pem"
 TRUST_STORE: Final = "../tls/authority/ca.pem"
-# One rule and no DEFAULT: a certificate without a common name is refused. A name with a comma, a plus or an escape
-# does not match, so that no subject can smuggle in a second name (RFC 4514, section 2.4).
-PRINCIPAL_RULE: Final = r"RULE:^(?:.*,)?CN=([^,+=\\\\]+)(?:,.*)?$/$1/"  # the properties format halves the backslashes
+# One rule and no DEFAULT: a subject that does not begin with its common name is refused. A name with a comma, a plus or
+# an escape does not match, so no subject can smuggle in a second one (RFC 4514, section 2.4).
+PRINCIPAL_RULE: Final = r"RULE:^CN=([^,+=\\]+)(?:,.*)?$/$1/"  # the properties format halves the backslashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def server_properties(number: int, nodes: Sequence[Ports]) -> str:
         "log.cleaner.dedupe.buffer.size": 4 * 1024 * 1024,  # bytes; 128 MiB by default, taken at the start
         "group.initial.rebalance.delay.ms": 0,
         "broker.heartbeat.interval.ms": 500,
-        "broker.session.timeout.ms": 4000 if copies > 1 else 30_000,  # a lone broker has nobody to take over
+        "broker.session.timeout.ms": 4000,  # also what a restart after `kill -9` waits for its former self to expire
     }
     return "".join(f"{name}={value}\n" for name, value in settings.items())
 
