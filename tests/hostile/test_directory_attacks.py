@@ -40,77 +40,80 @@ def client(world: World, tmp_path: Path) -> DirectoryClient:
 
 
 INVALID = "directory-invalid"
-STORIES: list[tuple[Callable[[World], None], str]] = [
-    (roles.timestamp_rollback, INVALID),
-    (roles.snapshot_rollback, INVALID),
-    (roles.targets_rollback, INVALID),
-    (roles.a_second_history, INVALID),
-    (roles.a_history_that_ends_elsewhere, INVALID),
-    (roles.history_missing_at_the_mirror, "directory-unreachable"),
-    (roles.history_altered_at_the_mirror, INVALID),
-    (roles.freeze, "directory-expired"),
-    (roles.mix_and_match, INVALID),
-    (roles.mix_and_match_of_snapshots, INVALID),
-    (roles.another_repository_in_its_place, INVALID),
-    (roles.timestamp_of_another_role, INVALID),
-    (roles.unsigned_timestamp, INVALID),
-    (roles.altered_timestamp, INVALID),
+STORIES: list[tuple[Callable[[World], None], str, str]] = [
+    (roles.timestamp_rollback, INVALID, "New timestamp version 1 must be >= 2"),
+    (roles.snapshot_rollback, INVALID, "New snapshot version must be >= 2"),
+    (roles.targets_rollback, INVALID, "Expected targets.json version 1, got 2"),
+    (roles.a_second_history, INVALID, "its history is not the one seen before"),
+    (roles.a_history_that_ends_elsewhere, INVALID, "its history is not the one seen before"),
+    (roles.history_missing_at_the_mirror, "directory-unreachable", "2.snapshot.json is not there"),
+    (roles.history_altered_at_the_mirror, INVALID, "length or SHA-384 is not what was signed"),
+    (roles.freeze, "directory-expired", "timestamp.json is expired"),
+    (roles.mix_and_match, INVALID, "does not match expected hash"),
+    (roles.mix_and_match_of_snapshots, INVALID, "does not match expected length"),
+    (roles.another_repository_in_its_place, INVALID, "signed by 0/2 keys"),
+    (roles.timestamp_of_another_role, INVALID, "Expected 'timestamp', got 'snapshot'"),
+    (roles.unsigned_timestamp, INVALID, "signed by 0/2 keys"),
+    (roles.altered_timestamp, INVALID, "signed by 0/2 keys"),
     *(
-        (roles.only(scheme, role), INVALID)
+        (roles.only(scheme, role), INVALID, "signed by 1/2 keys")
         for role in ("root", "targets", "snapshot", "timestamp")
         for scheme in (0, 1)
     ),
-    (roles.one_signature_twice, INVALID),
-    (roles.strange_signers, INVALID),
-    (roles.root_with_a_lower_threshold, INVALID),
-    (roles.root_with_one_algorithm, INVALID),
-    (roles.root_with_a_key_under_two_ids, INVALID),
-    (roles.root_with_a_weak_key, INVALID),
-    (roles.root_with_a_key_of_another_kind, INVALID),
-    (roles.root_with_three_of_four_keys, INVALID),
-    (roles.root_without_consistent_snapshots, INVALID),
-    (roles.a_weak_root_in_between, INVALID),
-    (roles.root_signed_by_the_new_keys_alone, INVALID),
-    (roles.root_signed_by_the_old_keys_alone, INVALID),
-    (roles.root_that_skips_a_version, INVALID),
-    (roles.expired_root, "directory-expired"),
-    (roles.expired_snapshot, "directory-expired"),
-    (roles.expired_targets, "directory-expired"),
-    (files.altered_target, INVALID),
-    (files.longer_target, INVALID),
-    (files.shorter_target, INVALID),
-    (files.target_missing, "directory-unreachable"),
-    (files.endless_timestamp, INVALID),
-    (files.endless_root, INVALID),
-    (files.a_timestamp_one_byte_too_long, INVALID),
-    (files.a_pipe_in_place_of_a_file, "directory-unreachable"),
-    (files.nothing_there, "directory-unreachable"),
-    (files.not_json, INVALID),
-    (files.deep_json, INVALID),
-    (files.json_of_another_shape, INVALID),
-    (files.weaker_hash, INVALID),
-    (files.a_second_hash, INVALID),
-    (files.no_length, INVALID),
-    (files.delegation_to_strangers, INVALID),
-    (files.a_path_out_of_the_folder, INVALID),
-    (files.an_absolute_path, INVALID),
-    (files.an_enormous_target, INVALID),
-    (files.thousands_of_targets, INVALID),
-    (files.issued_in_the_future, INVALID),
-    (files.issued_before_its_predecessor, INVALID),
-    (files.no_date_of_issue, INVALID),
-    (files.an_unknown_field, INVALID),
-    (files.another_agency_of_mexico, INVALID),
-    (files.a_key_of_mexico, INVALID),
-    (files.a_file_of_another_shape, INVALID),
-    (files.a_file_not_canonical, INVALID),
-    (files.a_file_missing, INVALID),
+    (roles.one_signature_twice, INVALID, "Failed to deserialize"),
+    (roles.strange_signers, INVALID, "signed by 0/2 keys"),
+    (roles.root_with_a_lower_threshold, INVALID, "the threshold is not the number of keys"),
+    (roles.root_with_one_algorithm, INVALID, "not one ML-DSA-87 and one P-384 key each"),
+    (roles.root_with_a_key_under_two_ids, INVALID, "one key value under two ids"),
+    (roles.root_with_a_key_in_another_spelling, INVALID, "neither ML-DSA-87 nor P-384"),
+    (roles.root_with_a_weak_key, INVALID, "neither ML-DSA-87 nor P-384"),
+    (roles.root_with_a_key_of_another_kind, INVALID, "neither ML-DSA-87 nor P-384"),
+    (roles.root_with_three_of_four_keys, INVALID, "not one ML-DSA-87 and one P-384 key each"),
+    (roles.root_without_consistent_snapshots, INVALID, "consistent_snapshot is off"),
+    (roles.a_weak_root_in_between, INVALID, "root: the threshold is not the number of keys"),
+    (roles.root_signed_by_the_new_keys_alone, INVALID, "signed by 0/2 keys"),
+    (roles.root_signed_by_the_old_keys_alone, INVALID, "signed by 0/2 keys"),
+    (roles.root_that_skips_a_version, INVALID, "Expected root version 2"),
+    (roles.expired_root, "directory-expired", "root.json is expired"),
+    (roles.expired_snapshot, "directory-expired", "snapshot.json is expired"),
+    (roles.expired_targets, "directory-expired", "targets is expired"),
+    (files.altered_target, INVALID, "length or SHA-384 is not what was signed"),
+    (files.longer_target, INVALID, "longer than is signed"),
+    (files.shorter_target, INVALID, "length or SHA-384 is not what was signed"),
+    (files.target_missing, "directory-unreachable", "withdrawals.json is not there"),
+    (files.endless_timestamp, INVALID, "longer than is signed"),
+    (files.endless_root, INVALID, "longer than is signed"),
+    (files.a_timestamp_one_byte_too_long, INVALID, "longer than is signed"),
+    (files.a_pipe_in_place_of_a_file, "directory-unreachable", "is no file"),
+    (files.nothing_there, "directory-unreachable", "is not there"),
+    (files.not_json, INVALID, "Failed to deserialize"),
+    (files.deep_json, INVALID, "Failed to deserialize"),
+    (files.json_of_another_shape, INVALID, "Failed to deserialize"),
+    (files.weaker_hash, INVALID, "without length and SHA-384"),
+    (files.a_second_hash, INVALID, "with another hash"),
+    (files.no_length, INVALID, "without length and SHA-384"),
+    (files.delegation_to_strangers, INVALID, "delegations are not used"),
+    (files.a_path_out_of_the_folder, INVALID, "is no name of a target file"),
+    (files.an_absolute_path, INVALID, "is no name of a target file"),
+    (files.an_enormous_target, INVALID, "a length beyond"),
+    (files.thousands_of_targets, INVALID, "more than 1024 target files"),
+    (files.issued_in_the_future, INVALID, "issued in the future"),
+    (files.issued_before_its_predecessor, INVALID, "issued after its successor"),
+    (files.a_predecessor_that_is_not_older, INVALID, "previous is not older"),
+    (files.a_predecessor_of_another_shape, INVALID, "previous is not"),
+    (files.no_date_of_issue, INVALID, "issued_at is missing"),
+    (files.an_unknown_field, INVALID, "a field is unknown"),
+    (files.another_agency_of_mexico, INVALID, "does not belong here"),
+    (files.a_key_of_mexico, INVALID, "a key value comes twice"),
+    (files.a_file_of_another_shape, INVALID, "Expected `array`"),
+    (files.a_file_not_canonical, INVALID, "not in canonical form"),
+    (files.a_file_missing, INVALID, "the file is missing"),
 ]
 
 
-@pytest.mark.parametrize(("attack", "code"), STORIES, ids=[attack.__name__ for attack, _ in STORIES])
+@pytest.mark.parametrize(("attack", "code", "why"), STORIES, ids=[story[0].__name__ for story in STORIES])
 def test_an_attack_on_one_country_is_named_counts_for_nothing_and_delays_nobody_else(
-    world: World, client: DirectoryClient, attack: Callable[[World], None], code: str
+    world: World, client: DirectoryClient, attack: Callable[[World], None], code: str, why: str
 ) -> None:
     attack(world)
     client.history.reload()
@@ -121,6 +124,7 @@ def test_an_attack_on_one_country_is_named_counts_for_nothing_and_delays_nobody_
 
     problems = client.health().problems
     assert {name: problem.code for name, problem in problems.items()} == {"us": code}
+    assert why in problems["us"].what
     after = client.current
     assert {name: value for name, value in after.endpoints.items() if name.startswith("us.")} == {
         name: value for name, value in before.endpoints.items() if name.startswith("us.")

@@ -138,6 +138,14 @@ def issued_before_its_predecessor(world: World) -> None:
     world.forge("us", snapshot=lambda s: s.unrecognized_fields.update(issued_at=1))
 
 
+def a_predecessor_that_is_not_older(world: World) -> None:
+    world.forge("us", snapshot=lambda s: s.unrecognized_fields["previous"].update(version=2))
+
+
+def a_predecessor_of_another_shape(world: World) -> None:
+    world.forge("us", snapshot=lambda s: s.unrecognized_fields.update(previous=[1]))
+
+
 def no_date_of_issue(world: World) -> None:
     world.forge("us", snapshot=lambda s: s.unrecognized_fields.pop("issued_at"))
 

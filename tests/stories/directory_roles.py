@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -184,6 +185,20 @@ def root_with_a_key_under_two_ids(world: World) -> None:
         if isinstance(signer, CryptoSigner)
     ]
     more_timestamp_keys(world, again)
+
+
+def root_with_a_key_in_another_spelling(world: World) -> None:
+    """The same P-384 key as a compressed point: other text, other bytes, the same signer."""
+    (_, signer) = world.signers("us", "timestamp")
+    assert isinstance(signer, CryptoSigner)
+    lines = signer.public_key.keyval["public"].splitlines()
+    point = base64.b64decode("".join(lines[1:-1]))[-97:]
+    compressed = bytes.fromhex("3046301006072a8648ce3d020106052b81040022033200")
+    compressed += bytes([2 + point[-1] % 2]) + point[1:49]
+    text = f"-----BEGIN PUBLIC KEY-----\n{base64.b64encode(compressed).decode()}\n-----END PUBLIC KEY-----\n"
+    key = type(signer.public_key)("e" * 64, **plain(signer.public_key) | {"keyval": {"public": text}})
+    again = CryptoSigner(signer._private_key, key)
+    more_timestamp_keys(world, [CryptoSigner.generate_mldsa(scheme="ml-dsa-87/1"), again])
 
 
 def root_with_a_weak_key(world: World) -> None:
