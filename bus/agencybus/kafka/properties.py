@@ -19,7 +19,7 @@ BROKER_STORE: Final = "../tls/broker/store.pem"
 TRUST_STORE: Final = "../tls/authority/ca.pem"
 # One rule and no DEFAULT: a subject that does not begin with its common name is refused. A name with a comma, a plus or
 # an escape does not match, so no subject can smuggle in a second one (RFC 4514, section 2.4).
-PRINCIPAL_RULE: Final = r"RULE:^CN=([^,+=\\]+)(?:,.*)?$/$1/"  # the properties format halves the backslashes
+PRINCIPAL_RULE: Final = r"RULE:^CN=([^,+=\\\\]+)(?:,.*)?$/$1/"  # the properties format halves the backslashes
 
 
 @dataclass(frozen=True, slots=True)
