@@ -163,6 +163,7 @@ class SubscriberConfig(EndpointConfig, frozen=True):
     Attributes:
         start: where a new reader begins; remembered, and ignored afterwards.
         channels: topics to read; left out, all that the directory lets the endpoint read.
+        programmes: only channels of these; left out, of all.
         types: event types to deliver; left out, all.
         wait_seconds: how long a frame may wait for its grant or directory before it goes to quarantine.
         stall_seconds: without progress for so long, while records wait, the consumer is rebuilt.
@@ -170,6 +171,7 @@ class SubscriberConfig(EndpointConfig, frozen=True):
 
     start: Start | None = None
     channels: tuple[Name, ...] = ()
+    programmes: tuple[Name, ...] = ()
     types: tuple[Name, ...] = ()
     wait_seconds: Seconds = 30.0
     stall_seconds: Seconds = 15.0

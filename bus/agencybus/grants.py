@@ -18,6 +18,7 @@ from agencybus.kafka.records import Place, Position, RawRecord
 from agencybus.node import Node
 from agencybus.seal import grant, opener
 from agencybus.seal.grant import AudienceKey
+from agencybus.wire import envelope
 from agencybus.wire.headers import GrantHeader
 
 FETCH_SECONDS: Final = 1.0
@@ -37,6 +38,7 @@ class GrantFollower:
     Args:
         node: this endpoint.
         agencies: whose grants to follow.
+        known: whether a key with this id is kept already: its grant costs no signature again.
         on_key: called with every key found; it keeps the key.
         on_refused: called with every grant that a step refused.
     """
@@ -45,15 +47,18 @@ class GrantFollower:
         self,
         node: Node,
         agencies: Iterable[str],
+        *,
+        known: Callable[[bytes], bool],
         on_key: Callable[[AudienceKey], None],
         on_refused: Callable[[RawRecord, RecordError], None],
     ) -> None:
         self._node = node
+        self._known = known
         self._on_key = on_key
         self._on_refused = on_refused
         self._places: dict[Place, Position] = {(grants_topic(agency), 0): "earliest" for agency in agencies}
         self._done: dict[tuple[str, int], int] = {}
-        self._waiting: list[tuple[RawRecord, int]] = []
+        self._waiting: list[RawRecord] = []
         self._advanced = asyncio.Condition()
         self._reader = RecordReader(node.kafka)
 
@@ -82,7 +87,7 @@ class GrantFollower:
         """Take what has come. Grants under a directory that is not known yet are tried again with each step."""
         records = await self._reader.fetch(FETCH_SECONDS)
         waiting, self._waiting = self._waiting, []
-        for record in [raw for raw, _ in waiting] + list(records):
+        for record in [*waiting, *records]:
             await self._take(record)
         async with self._advanced:
             for record in records:
@@ -104,6 +109,8 @@ class GrantFollower:
             return  # a tombstone, or a batch that can't be had: no key comes of it, and frames say what is missing
         place = opener.Place(self._node.realm, raw.topic, raw.partition)
         try:
+            if not self._concerns(raw.value, place):
+                return
             authentic = await asyncio.to_thread(
                 opener.authenticate, raw.value, place, self._node.history, now=self._node.now()
             )
@@ -113,11 +120,16 @@ class GrantFollower:
         except RecordError as error:
             if error.code == "directory-unknown":
                 self._node.refresh_soon()
-                self._waiting.append((raw, self._node.now()))
-                return
-            self._on_refused(raw, error)
+                self._waiting.append(raw)
+            else:
+                self._on_refused(raw, error)
             return
         if key is not None:
             self._on_key(key)
-        elif isinstance(authentic.record.header, GrantHeader):
-            _log.debug("grant-for-others", agency=authentic.record.header.agency)
+
+    def _concerns(self, raw: bytes, place: opener.Place) -> bool:
+        """Whether an unverified grant is worth verifying. A lie here gains nothing: no key comes of it."""
+        header = envelope.split(raw, place.kinds).header
+        assert isinstance(header, GrantHeader)
+        own = any(line.endpoint == self._node.endpoint for line in header.recipients)
+        return own and not self._known(header.audience_key_id)

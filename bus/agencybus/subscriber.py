@@ -211,7 +211,7 @@ class Subscriber:
     async def _running(self) -> AsyncIterator[None]:
         """Run all tasks; the first that fails ends the reading, with its error at the next delivery."""
         async with AsyncExitStack() as stack:
-            lanes = places.places(self.node.directory, self.node.endpoint, self._config.channels)
+            lanes = self._places()
             if not any(lanes.values()):
                 what = f"the directory gives {self.node.endpoint} nothing to read"
                 raise ConfigError("config-invalid", what, where="endpoint")
@@ -257,7 +257,7 @@ class Subscriber:
 
     async def _open_lane(self, lane: str, reader: RecordReader) -> bool:
         """Start the reader on every topic that is there; whether one is missing."""
-        wanted = places.places(self.node.directory, self.node.endpoint, self._config.channels)[lane]
+        wanted = self._places()[lane]
         done = self.state.positions()
         begin = {place: done.get(place, self._begin()) for place in wanted}
         missing = False
@@ -281,6 +281,11 @@ class Subscriber:
         for place in found:
             self._feed(place)
         return missing
+
+    def _places(self) -> dict[str, list[Place]]:
+        """What the newest directory and the configuration give to read, by lane."""
+        config = self._config
+        return places.places(self.node.directory, self.node.endpoint, config.channels, config.programmes)
 
     def _begin(self) -> Position:
         if self._start.policy == "earliest":
@@ -312,7 +317,7 @@ class Subscriber:
             return
         while clock() < until:
             if self.node.directory.digest != directory:
-                wanted = places.places(self.node.directory, self.node.endpoint, self._config.channels)[lane]
+                wanted = self._places()[lane]
                 if set(wanted) != set(reader.positions()):
                     await self._drained(reader)
                     return
@@ -341,13 +346,16 @@ class Subscriber:
                 step.audience_key(key)
             found.append(key)
 
+        def known(key_id: bytes) -> bool:
+            return self.state.keys.get(key_id) is not None
+
         def refused(raw: RawRecord, error: RecordError) -> None:
             where = {"topic": raw.topic, "partition": raw.partition, "offset": raw.offset}
             self.stats.quarantined[error.code] += 1
             self.stats.alarm("grant-refused", f"{error.code}: {error.what}", step=int(error.step), **where)
 
         while True:
-            follower = GrantFollower(self.node, sorted(agencies), keep, refused)
+            follower = GrantFollower(self.node, sorted(agencies), known=known, on_key=keep, on_refused=refused)
             try:
                 await follower.start()
                 while True:
@@ -363,8 +371,12 @@ class Subscriber:
 
     async def _watch(self) -> None:
         """Alarms that come of time passing."""
+        expired = False
         while True:
             await asyncio.sleep(SECOND)
+            was, expired = expired, self.node.directory_health().expired
+            if expired and not was:
+                self.stats.alarm("directory-expired", "the directory is past its date; reading goes on")
             for lineage, seconds in self._silence.fallen_silent(self._verifier.heads, self.node.directory):
                 what = f"nothing for {seconds:.0f} s from {lineage.endpoint}, not even a heartbeat"
                 self.stats.alarm("feed-silent", what, channel=lineage.channel, partition=lineage.partition)

@@ -50,7 +50,9 @@ class Granter:
             if key.endpoint == self._node.endpoint and key.epoch_end > self._node.now():
                 self._state.put_audience_key(key)
 
-        follower = GrantFollower(self._node, [agency], keep, lambda _raw, _error: None)
+        follower = GrantFollower(
+            self._node, [agency], known=self._state.knows_key, on_key=keep, on_refused=lambda _raw, _error: None
+        )
         await follower.start()
         following = asyncio.create_task(follower.run())
         try:

@@ -26,11 +26,13 @@ class Batch:
 
     Attributes:
         left: indices that nobody answered for yet.
+        size: how many there were.
         refused: index to reason, of those that the tool refused.
         done: set when all are answered.
     """
 
     left: set[int]
+    size: int
     refused: dict[int, str] = field(default_factory=dict)
     done: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -13,9 +13,11 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
-from agencybus.errors import CODES, Reaction
+import stamina
+
+from agencybus.errors import CODES, Reaction, StateError
 from agencybus.kafka.records import RawRecord
 from agencybus.node import Node
 from agencybus.state.reader import ReaderState
@@ -31,7 +33,10 @@ AHEAD: Final = 1  # frames verified while one is delivered; after a death none, 
 HIGH_BYTES: Final = 4 * MIB  # of records that wait, before the partition is paused
 LOW_BYTES: Final = 1 * MIB  # of records that wait, before it goes on
 
+FULL_SECONDS: Final = 10.0  # longest pause between two tries on a full disk
+
 HandOut = Callable[[Delivery], None]
+_T = TypeVar("_T")
 
 
 @dataclass(eq=False, slots=True)
@@ -97,7 +102,7 @@ class Desk:
         try:
             if batch is not None:
                 await batch.done.wait()
-            await asyncio.to_thread(self.commit, verified, batch, entry)
+            await self.settle(verified, batch, entry)
         finally:
             self._handlings.discard(handling)
             handling.ended.set()
@@ -128,14 +133,36 @@ class Desk:
         self.stats.repeated += len(known) - len(new)
         if not new:
             return None
-        batch = Batch(set(new))
+        batch = Batch(set(new), len(new))
         for index in new:
             position = Position(raw.topic, raw.partition, raw.offset, index)
             event, encoded = verified.events[index], verified.encoded[index]
             self.hand_out(Delivery(event, encoded, header, position, redelivered, batch, self.hand_out))
         return batch
 
-    def commit(self, verified: Verified, batch: Batch | None, entry: Entry | None = None) -> None:
+    async def settle(self, verified: Verified, batch: Batch | None, entry: Entry | None) -> None:
+        """Commit, off the loop, and count what was committed."""
+        kept = await self.stored(lambda: self.commit(verified, batch, entry))
+        self._count(verified, batch, kept)
+
+    async def stored(self, work: Callable[[], _T]) -> _T:
+        """Do something to the state. A full disk is waited out: nothing moves on that is not stored.
+
+        Raises:
+            StateError: the state is damaged.
+        """
+        async for attempt in stamina.retry_context(on=self._full, attempts=None, timeout=None, wait_max=FULL_SECONDS):
+            with attempt:
+                done = await asyncio.to_thread(work)
+        return done
+
+    def _full(self, error: Exception) -> bool:
+        full = isinstance(error, StateError) and error.code == "state-full"
+        if full:
+            self.stats.alarm("state-full", str(error))
+        return full
+
+    def commit(self, verified: Verified, batch: Batch | None, entry: Entry | None = None) -> Kept | None:
         """One transaction: what the record and the tool's answers change. `entry` if it came out of quarantine."""
         raw, header, outcome = verified.raw, verified.header, verified.outcome
         refused = self._refused(verified, batch)
@@ -162,7 +189,7 @@ class Desk:
                     reason=refused.reason,
                     waits_for=refused.waits_for,
                 )
-        self._count(verified, batch, refused, kept)
+        return kept
 
     @staticmethod
     def _refused(verified: Verified, batch: Batch | None) -> Refusal | None:
@@ -175,8 +202,9 @@ class Desk:
             return Refusal(0, "refused-by-tool", f"event {index}: {why}{more}", endpoint)
         return None
 
-    def _count(self, verified: Verified, batch: Batch | None, refused: Refusal | None, kept: Kept | None) -> None:
+    def _count(self, verified: Verified, batch: Batch | None, kept: Kept | None) -> None:
         stats, raw, outcome = self.stats, verified.raw, verified.outcome
+        refused = self._refused(verified, batch)
         where = {"topic": raw.topic, "partition": raw.partition, "offset": raw.offset}
         stats.last_progress = self.node.now()
         if outcome is not None:
@@ -195,7 +223,7 @@ class Desk:
             stats.checkpoints += not verified.duplicate
         if batch is not None:
             stats.frames += 1
-            stats.events += len(verified.events) - len(batch.refused)
+            stats.events += batch.size - len(batch.refused)
 
 
 class PartitionFeed:
@@ -262,12 +290,12 @@ class PartitionFeed:
     async def _guarded(self, raw: RawRecord) -> tuple[Verified, bool]:
         """Verify under the crash fuse: a record that killed processes is put away undecoded."""
         state, where = self._desk.state, (raw.topic, raw.partition, raw.offset)
-        deaths = state.arm(*where)
+        deaths = await self._desk.stored(lambda: state.arm(*where))
         if deaths >= DEATHS:
             what = f"{deaths} processes died while they worked on it"
             return Verified(raw, refusal=Refusal(0, "crash-fuse", what)), True
         verified = await self._desk.verifier.verify(raw)
-        state.survived(*where)
+        await self._desk.stored(lambda: state.survived(*where))
         return verified, raw.offset in self._worked_on
 
     async def _deliver(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from agencybus.directory.model import Directory
 from agencybus.errors import ConfigError
@@ -29,23 +29,30 @@ def readable_channels(directory: Directory, endpoint: str) -> list[str]:
     )
 
 
-def places(directory: Directory, endpoint: str, channels: Iterable[str]) -> dict[str, list[tuple[str, int]]]:
+def places(
+    directory: Directory, endpoint: str, channels: Iterable[str], programmes: Collection[str] = ()
+) -> dict[str, list[tuple[str, int]]]:
     """Topic and partition of everything to read, by lane.
 
     Args:
         directory: the newest one.
         endpoint: the reader.
         channels: named by the configuration; empty for all that the directory gives.
+        programmes: of those, only channels of these; empty for all.
 
     Raises:
-        ConfigError: a named channel is no channel.
+        ConfigError: a named channel is no channel, or a named programme no programme.
     """
+    if unknown := sorted(set(programmes) - set(directory.programmes)):
+        raise ConfigError("config-invalid", f"the directory has no programme {unknown[0]!r}", where="programmes")
     found: dict[str, list[tuple[str, int]]] = {lane: [] for lane in LANES}
     for channel in channels or readable_channels(directory, endpoint):
         head, _, lane = channel.rpartition(".")
         programme = directory.programmes.get(head.rpartition(".")[2])
         if lane not in found or programme is None:
             raise ConfigError("config-invalid", f"{channel!r} is no channel of this directory", where="channels")
+        if programmes and programme.name not in programmes:
+            continue
         found[lane] += [(channel, partition) for partition in range(programme.partitions)]
     return found
 
