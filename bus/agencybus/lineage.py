@@ -100,8 +100,7 @@ def advance(
 
     Args:
         head: the lineage's head, None at first sight.
-        window: up to `WINDOW` recent lines; below the lowest nothing is accepted but what a reader that joined
-            midway should have seen.
+        window: what is known of the last `WINDOW` numbers.
         header: the record's verified header.
         digest: the record's digest, 48 bytes.
         started_at: when this reader first started, µs since the epoch.
@@ -148,7 +147,8 @@ def _behind(  # noqa: PLR0917 - the parts of one question
         raise _refuse("fork", f"another record {n} exists")
     if known is not None and known.seen:
         return Outcome(lineage, duplicate=True, head=head, learned={})
-    if n < min(window, default=head.sequence) and (len(window) >= WINDOW or header.sealed_at < started_at):
+    below = n < min(window, default=head.sequence)  # of a reader that joined midway: it remembers nothing there
+    if n <= head.sequence - WINDOW or (below and header.sealed_at < started_at):
         raise _refuse("sequence-too-old", f"record {n} is below the window, head is {head.sequence}")
     if before is not None and before.digest != header.previous[:SHORT]:
         raise _refuse("fork", f"record {n} follows another record {n - 1}")

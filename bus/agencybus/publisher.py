@@ -38,6 +38,8 @@ from agencybus_schemas.events import Event
 BREATH: Final = 256  # events that publish_many encodes before it lets others run
 LONELY: Final = 500  # events sealed alone in a row, each awaited before the next, until a warning
 CLOSE_SECONDS: Final = 30.0
+DAY_SECONDS: Final = 86_400.0
+REMEMBERED_US: Final = 400 * 86_400 * 1_000_000  # µs that a reference is remembered: it is one message for ever
 AUDIENCES: Final = 1024  # contents whose audience is kept; a publisher has a handful
 
 _log = structlog.get_logger(__name__)
@@ -118,6 +120,8 @@ class Publisher:
             publisher = cls(node, config, state, writers)
             stack.push_async_callback(publisher.close)
             await publisher._start()
+            pruning = asyncio.create_task(publisher._prune())
+            stack.callback(pruning.cancel)
             yield publisher
 
     async def _start(self) -> None:
@@ -127,6 +131,12 @@ class Publisher:
         for channel, partition in self._state.places():
             if channel.split(".")[2] in own:  # a right that was lost: readers would refuse even a heartbeat
                 self._feed(channel, partition)
+
+    async def _prune(self) -> None:
+        """Forget old references, now and then: readers forget them as well."""
+        while True:
+            await asyncio.to_thread(self._state.prune, before=self._node.now() - REMEMBERED_US)
+            await asyncio.sleep(DAY_SECONDS)
 
     async def close(self) -> None:
         """Send what waits and close every lineage, bounded. What is not acknowledged stays in the journal."""

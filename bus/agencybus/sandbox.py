@@ -27,6 +27,13 @@ from agencybus.subscribing.places import LANES
 
 LIFETIMES: Final = Lifetimes(timestamp=timedelta(days=35))  # as long as the endpoints' encapsulation keys live
 
+_PROFILE: Final = """
+[profile]
+label = "{label}"
+legal-basis = "US-Mexico Mutual Legal Assistance Treaty of 1987, art. 1 (an example)"
+"""
+_LABELS: Final = {"us": "UNCLASSIFIED//REL TO USA, MEX", "mx": "PUBLICA//REL TO MEX, USA"}
+
 _ENDPOINT: Final = """\
 endpoint = "{endpoint}"
 state = "{state}"
@@ -151,9 +158,10 @@ def _write_endpoint(
     passphrase.write_text(secrets.token_urlsafe(24) + "\n")
     ring.save(folder / "keys.json", Passphrase.from_file(passphrase), log2_n=log2_n)
     ca, cert, key = cluster.client_files(name)
-    for file, state, more in (
-        ("publisher.toml", "publisher-state", ""),
-        ("subscriber.toml", "subscriber-state", 'start = "earliest"\n'),
+    profile = _PROFILE.format(label=_LABELS.get(name[:2], "")) if name[:2] in _LABELS else ""
+    for file, state, more, rest in (
+        ("publisher.toml", "publisher-state", "", profile),
+        ("subscriber.toml", "subscriber-state", 'start = "earliest"\n', ""),
     ):
         (folder / file).write_text(
             _ENDPOINT.format(
@@ -167,4 +175,5 @@ def _write_endpoint(
                 cert=cert,
                 key=key,
             )
+            + rest
         )

@@ -45,8 +45,7 @@ class Reader:
         outcome = advance(self.head, self.window, record, digest(record), started_at=STARTED)
         self.head = outcome.head
         self.window |= outcome.learned
-        while len(self.window) > WINDOW:
-            del self.window[min(self.window)]
+        self.window = {n: known for n, known in self.window.items() if n > outcome.head.sequence - WINDOW}
         return outcome
 
     def refuses(self, record: CheckpointHeader) -> str:
@@ -167,6 +166,16 @@ def test_a_record_below_the_window_is_refused() -> None:
     assert len(reader.window) == WINDOW
     assert reader.refuses(records[2]) == "sequence-too-old"
     assert reader.take(records[3]).duplicate
+
+
+def test_a_large_gap_does_not_open_the_way_for_replays() -> None:
+    """A broker withholds so much that the window forgets, then replays what it forgot."""
+    reader, records = Reader(), chain(WINDOW + 12)
+    for record in records[:10]:
+        reader.take(record)
+    assert codes(reader.take(records[-1])) == ["gap"]
+    assert reader.refuses(records[5]) == "sequence-too-old"
+    assert codes(reader.take(records[100])) == ["late-record"]
 
 
 def test_a_recovered_writer_is_reported() -> None:

@@ -171,7 +171,7 @@ class Feed:
         elif flying is not None:
             there = own.get(flying.sequence)
             offset = there.offset if there else await self._send(flying.record)
-            self._state.acknowledged(channel, partition, offset)
+            await self._acknowledge(offset)
             _log.info("resent", channel=channel, partition=partition, sequence=flying.sequence, found=bool(there))
         if row := self._state.lineage(channel, partition):
             self._sequence, self._previous, self._sealed_at = row.sequence + 1, row.digest, row.sealed_at
@@ -193,6 +193,7 @@ class Feed:
                 self.frames += 1
                 self.events += len(gathering.events) - len(known)
                 _settle(gathering, Fate(placed, known))
+                await self._acknowledge(placed.offset)
         finally:
             self._room.give(gathering.size)
 
@@ -234,7 +235,8 @@ class Feed:
             self._journal(record, link, [])
             return record
 
-        await self._deliver(await self._until_done(lambda: asyncio.to_thread(work)))
+        placed = await self._deliver(await self._until_done(lambda: asyncio.to_thread(work)))
+        await self._acknowledge(placed.offset)
 
     def _link(self, at: int, state: str | None = None) -> Link:
         return Link(
@@ -269,8 +271,15 @@ class Feed:
         self._sequence, self._previous, self._sealed_at = sequence + 1, record.digest, header.sealed_at
         self._next_state = "run"
         offset = await self._send(record.encode())
-        self._state.acknowledged(self.lineage.channel, self.lineage.partition, offset)
         return Placed(self.lineage.channel, self.lineage.partition, offset, sequence)
+
+    async def _acknowledge(self, offset: int) -> None:
+        """Note that a quorum has the record: after those who wait were told, for a full disk takes nothing back."""
+
+        async def work() -> None:
+            self._state.acknowledged(self.lineage.channel, self.lineage.partition, offset)
+
+        await self._until_done(work)
 
     async def _send(self, record: bytes) -> int:
         channel, partition = self.lineage.channel, self.lineage.partition

@@ -240,6 +240,11 @@ class Vault:
         chosen = f"{_SELECT} WHERE id > ?1 AND (?2 IS NULL OR verdict = ?2) ORDER BY id LIMIT ?3"
         return [_entry(row) for row in self._store.rows(chosen, (after, verdict, limit))]
 
+    def awaited(self) -> list[bytes]:
+        """Ids of all audience keys and directories that held entries wait for."""
+        sql = "SELECT DISTINCT waits_for FROM quarantine WHERE verdict = 'held' AND waits_for != x''"
+        return [waits_for for (waits_for,) in self._store.read(sql)]
+
     def waiting(self, waits_for: bytes) -> list[Entry]:
         """Held entries that wait for this audience key or directory, in order of arrival; those not kept as well."""
         chosen = f"{_SELECT} WHERE verdict = 'held' AND waits_for = ? ORDER BY id"

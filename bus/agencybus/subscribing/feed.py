@@ -333,8 +333,8 @@ class QuarantineFeed:
 
     def _due(self) -> list[Entry]:
         vault = self._desk.state.quarantine
-        waiting = [e for e in vault.entries("held") if e.waits_for and self._desk.verifier.knows(e.waits_for)]
-        return [*waiting, *vault.released()]
+        come = [waits_for for waits_for in vault.awaited() if self._desk.verifier.knows(waits_for)]
+        return [*(entry for waits_for in come for entry in vault.waiting(waits_for)), *vault.released()]
 
     async def _again(self, entry: Entry) -> None:
         desk = self._desk
