@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import msgspec
 
@@ -181,6 +181,18 @@ class SubscriberConfig(EndpointConfig, frozen=True):
         return msgspec.structs.replace(self, state=state)
 
 
+def has_table(path: Path, key: str) -> bool:
+    """Whether a TOML file has a key at its top: tells kinds of configuration files apart.
+
+    Raises:
+        ConfigError: `config-invalid`: it can't be read, or is no TOML.
+    """
+    try:
+        return key in msgspec.toml.decode(_read(path), type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise ConfigError("config-invalid", str(error), where=str(path)) from None
+
+
 def load(path: Path, kind: type[_T]) -> _T:
     """Read a configuration file.
 
@@ -191,14 +203,18 @@ def load(path: Path, kind: type[_T]) -> _T:
     Raises:
         ConfigError: `config-invalid`, naming file, key and reason.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError("config-invalid", f"can't be read: {error.strerror}", where=str(path)) from None
+    data = _read(path)
     try:
         return msgspec.toml.decode(data, type=kind, dec_hook=_converter(path))
     except msgspec.DecodeError as error:  # also what is valid TOML but not this configuration
         raise ConfigError("config-invalid", str(error), where=str(path)) from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError("config-invalid", f"can't be read: {error.strerror}", where=str(path)) from None
 
 
 def convert(table: object, kind: type[_S], path: Path, key: str) -> _S:

@@ -209,7 +209,9 @@ CODES: Final[dict[str, Code]] = {
         "An event in the frame carries another label, type or programme than the signed header.",
     ),
     "crash-fuse": Code(_W, Reaction.QUARANTINE, "This record killed the process twice; send it to the maintainers."),
-    "refused-by-tool": Code(_O, Reaction.QUARANTINE, "The local tool will not take it; mend the tool, then release it."),
+    "refused-by-tool": Code(
+        _O, Reaction.QUARANTINE, "The local tool will not take it; mend the tool, then release it."
+    ),
     # --- events: the caller's
     "label-invalid": Code(_C, Reaction.REFUSE, "Write a label such as SECRET//LES//REL TO USA, MEX."),
     "event-invalid": Code(_C, Reaction.REFUSE, "`agencybus event check` names the field and the rule."),
@@ -275,7 +277,21 @@ CODES: Final[dict[str, Code]] = {
         "The quota was full, only digest and place were kept: read the record again from the topic.",
     ),
     "start-required": Code(_O, Reaction.HALT, "Say where a new reader begins: start = earliest, now or a time."),
-    "sink-failed": Code(_O, Reaction.HALT, "The local tool refused or died; deliveries come again after a restart."),
+    "sink-failed": Code(
+        _O,
+        Reaction.RETRY,
+        "The local tool refused, died or hangs; it is started again, and what it did not take comes again.",
+    ),
+    "sink-full": Code(
+        _O, Reaction.RETRY, "The disk under the sink's file is full: free space; nothing is lost, it waits."
+    ),
+    "sink-locked": Code(_O, Reaction.HALT, "Another process or route writes this file: one route per file."),
+    "sink-foreign": Code(_O, Reaction.HALT, "The file holds what this sink did not write: name another file."),
+    "above-ceiling": Code(
+        _O,
+        Reaction.ALARM,
+        "The label is above the ceiling of the route's tool: counted, not given to it, not kept for it.",
+    ),
     "broker-setup": Code(_O, Reaction.HALT, "Install the dev extra: pip install 'agencybus[dev]'."),
     "broker-locked": Code(_O, Reaction.HALT, "A broker already runs on this data folder: `agencybus dev status`."),
     # --- the broker's
@@ -415,6 +431,10 @@ class KeyringError(BusError):
 
 class StateError(BusError):
     """The state folder can't be used."""
+
+
+class SinkError(BusError):
+    """A local tool does not take events."""
 
 
 class TransportError(BusError):

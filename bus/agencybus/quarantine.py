@@ -97,6 +97,10 @@ class Quarantine:
         """
         return self._vault.decide(number, "discarded", who=who, why=why, at=at)
 
+    def by_code(self) -> dict[str, int]:
+        """How many records nobody decided on yet, by code; those beyond the quota included."""
+        return self._vault.by_code()
+
     def counts(self) -> list[Count]:
         """Records beyond the quota, which are only counted."""
         return self._vault.counts()

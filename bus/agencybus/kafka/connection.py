@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import urlsplit
 
+from cryptography import x509
+
 from agencybus.errors import ConfigError, TransportError
 
 if TYPE_CHECKING:
@@ -101,6 +103,21 @@ class KafkaSettings:
                 _unusable("key", self.key, "it is not the key of the certificate in kafka.cert", wrong)
             _unusable("cert", self.cert, "it or kafka.key is not PEM, or the key is encrypted", wrong)
         return context
+
+    def certificate_expires_at(self) -> int | None:
+        """When this client's certificate ends, µs since the epoch; None if plaintext.
+
+        Raises:
+            ConfigError: `config-invalid` if the file can't be read.
+        """
+        if self.cert is None:
+            return None
+        _readable("cert", self.cert)
+        try:
+            certificate = x509.load_pem_x509_certificate(self.cert.read_bytes())
+        except ValueError as wrong:
+            _unusable("cert", self.cert, "it holds no PEM certificate", wrong)
+        return int(certificate.not_valid_after_utc.timestamp()) * 1_000_000
 
     def client_options(self) -> dict[str, Any]:
         """Keyword arguments for every class of aiokafka.
