@@ -15,11 +15,14 @@ INSTALLED := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 SAY = printf '\n== %s\n'
+QUICK := tests/unit tests/property tests/vectors tests/hostile
+SLOW := tests/faults tests/integration
 PYTEST = $(BIN)/python -m pytest $(PYTEST_ARGS)
+JOBS ?= auto
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test lint types generated quick kafka build build-check bench format lock clean
+.PHONY: help demo check test lint types generated quick slow build build-check bench format lock clean
 
 help: ## list the targets
 	@echo "make TARGET, with:"
@@ -31,7 +34,7 @@ demo: $(INSTALLED) ## a real Kafka, two countries, three attacks; cleans up afte
 
 check: lint types generated quick ## everything that needs no Kafka: one minute
 
-test: check kafka ## check, then all that needs a real Kafka and a built wheel
+test: check slow ## check, then all that needs a real Kafka and a built wheel
 	@$(SAY) "all tests done"
 
 lint: $(INSTALLED) ## ruff: rules and format
@@ -51,11 +54,11 @@ generated: $(INSTALLED) ## committed generated files are what their programs mak
 
 quick: $(INSTALLED) ## unit, property, vector and hostile tests
 	@$(SAY) "tests without Kafka"
-	@$(PYTEST) -m "not kafka and not build"
+	@$(PYTEST) --numprocesses $(JOBS) --dist worksteal $(QUICK)
 
-kafka: $(INSTALLED) ## integration and fault tests on a real Kafka; wheel and sdist
-	@$(SAY) "tests with Kafka, and of the built wheel"
-	@$(PYTEST) -m "kafka or build"
+slow: $(INSTALLED) ## integration and fault tests, with a real Kafka; wheel and sdist
+	@$(SAY) "tests with Kafka and with faults, and of the built wheel"
+	@$(PYTEST) $(SLOW)
 
 build: $(INSTALLED) ## wheel and sdist into dist/
 	@$(SAY) "wheel and sdist"

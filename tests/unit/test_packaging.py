@@ -55,3 +55,12 @@ def test_the_build_backend_comes_from_the_lock() -> None:
 @pytest.mark.parametrize("package", PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
 def test_every_package_says_that_it_is_typed(package: str) -> None:
     assert (ROOT / package / "py.typed").is_file()
+
+
+def test_make_runs_every_folder_of_tests_and_starts_a_broker_only_in_the_slow_ones() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    quick, slow = (re.findall(rf"^{name} := (.*)$", makefile, re.MULTILINE)[0].split() for name in ("QUICK", "SLOW"))
+    holding = {str(path.relative_to(ROOT).parents[-3]) for path in (ROOT / "tests").rglob("test_*.py")}
+    assert holding == {*quick, *slow}
+    for path in (path for folder in quick for path in (ROOT / folder).rglob("*.py")):
+        assert not re.search(r"mark\.(kafka|build)\b", path.read_text(encoding="utf-8")), path
