@@ -6,6 +6,7 @@ import asyncio
 import re
 import subprocess
 import sys
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -200,3 +201,26 @@ def test_the_manual_has_the_table_of_exit_codes() -> None:
     manual = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", manual, re.MULTILINE)}
     assert documented == {int(code) for code in exits.Exit}
+
+
+def test_a_package_adds_commands_and_takes_the_place_of_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    points = [EntryPoint(name, "agencybus_absent:app", "agencybus.commands") for name in ("weather", "help")]
+    monkeypatch.setattr(tree, "entry_points", lambda: EntryPoints(points))
+    assert main(["help", "gap"]) == exits.Exit.DONE
+    assert main(["--help"]) == exits.Exit.DONE
+    assert re.search(r"^\W+weather\s", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_the_manual_names_every_metric_and_no_other() -> None:
+    manual = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    section = manual.split("## What to watch")[1].split("## Quarantine")[0]
+    rows = [line.split("|")[2] for line in section.splitlines() if line.startswith("| ")]
+    documented = {name.removesuffix("_total") for row in rows for name in re.findall(r"`(\w+)`", row)}
+    source = (ROOT / "consumers/agencybus_consumers/board.py").read_text(encoding="utf-8")
+    exported = set(re.findall(r'(?:_gauge|_by_route)\(\s*"(\w+)"', source)) | set(
+        re.findall(r'"agencybus_(\w+)"', source)
+    )
+    counted = re.findall(r'^            "(\w+)": "', source, re.MULTILINE)
+    assert documented == exported | set(counted)

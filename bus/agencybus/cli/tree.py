@@ -73,8 +73,10 @@ def root() -> TyperGroup:
     app.callback(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})(_globals)
     group = cast("TyperGroup", get_command(app))  # with the options that install shell completion
     json_option = next(option for option in group.params if option.name == "json")
-    for entry in (*COMMANDS, *_plugins()):
+    for entry in (*_plugins(), *COMMANDS):  # ours last: no package takes the place of a command of the bus
         group.add_command(_Deferred(entry, json_option))
+    ours = [entry.name for entry in COMMANDS]
+    group.commands = {name: group.commands[name] for name in (*ours, *group.commands)}
     return group
 
 
@@ -109,8 +111,9 @@ def _say_version(*, asked: bool) -> None:
 
 def _plugins() -> Iterator[Entry]:
     """Commands that installed packages bring by entry points."""
+    installed = entry_points()
     for group, (panel, about) in PLUGINS.items():
-        for point in sorted(entry_points(group=group)):
+        for point in sorted(installed.select(group=group)):
             package = point.dist.name if point.dist else "a package"
             about_it = about.format(name=point.name, package=package)
             yield Entry(point.name, point.module, panel, about_it, point.attr or "app")
@@ -161,9 +164,9 @@ class _Deferred(TyperCommand):
         return self._real().make_context(info_name, args, parent, **extra)
 
     def _real(self) -> Any:
-        app = load(self._entry)
-        found = get_group(app).commands.get(self._entry.name)
-        command = get_command(app) if found is None else found
+        group = get_group(load(self._entry))
+        only = next(iter(group.commands.values())) if len(group.commands) == 1 else group
+        command: Any = group.commands.get(self._entry.name, only)
         command.name = self._entry.name
         _add_option(command, self._json_option)
         return command
