@@ -84,6 +84,7 @@ def topic_settings(*, copies: int, compact: bool = False) -> dict[str, str]:
         "max.message.bytes": str(MESSAGE_BYTES),
         "message.timestamp.type": "LogAppendTime",  # or a backdated record would be deleted at once
         "min.insync.replicas": str(min(copies, 2)),
+        "retention.ms": "-1",  # an audit asks for all of it; what leaves, leaves through an archive
         "unclean.leader.election.enable": "false",
     }
 
