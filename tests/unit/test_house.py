@@ -83,8 +83,10 @@ KAFKA_KNOWS = ("agencybus.kafka", "agencybus.errors", "agencybus.wire", "agencyb
 LINES = 500
 GENERATED = ("schemas/agencybus_schemas/events.py",)
 
-# Codes that no line of the source raises yet, each with the reason why it may stay. Empty when all is built.
-NOT_YET_RAISED: dict[str, str] = dict.fromkeys(CODES, "being built")
+# Codes that no line of the source raises, each with the reason why it exists all the same.
+NOT_RAISED = {
+    "schema-incompatible": "for schemas of a signed directory; the package's own are checked before a release",
+}
 
 
 @dataclass(frozen=True)
@@ -271,7 +273,7 @@ def codes_in_the_source() -> set[str]:
 
 
 def test_every_code_is_raised_somewhere_or_says_why_not() -> None:
-    assert set(CODES) - codes_in_the_source() <= set(NOT_YET_RAISED)
+    assert set(CODES) - codes_in_the_source() == set(NOT_RAISED)
 
 
 def test_a_file_fits_into_a_head() -> None:
