@@ -11,16 +11,17 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from agencybus import config as configuration
 from agencybus.config import PublisherConfig
 from agencybus.directory import policy
+from agencybus.directory.model import Directory
 from agencybus.directory.policy import Audience, Ruling
 from agencybus.errors import BusError, EventError, PolicyError, TransportError
 from agencybus.kafka.writer import RecordWriter
@@ -40,13 +41,12 @@ LONELY: Final = 500  # events sealed alone in a row, each awaited before the nex
 CLOSE_SECONDS: Final = 30.0
 DAY_SECONDS: Final = 86_400.0
 REMEMBERED_US: Final = 400 * 86_400 * 1_000_000  # µs that a reference is remembered: it is one message for ever
-AUDIENCES: Final = 1024  # contents whose audience is kept; a publisher has a handful
+CONTENTS: Final = 1024  # combinations of type, label, programme, precedence that are kept; a publisher has a handful
 
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """A quorum of brokers has the event.
 
     Attributes:
@@ -83,7 +83,8 @@ class Publisher:
         self._granter = Granter(node, state, writers["grants"])
         self._room = Room(config.pending_mib * MIB)
         self._feeds: dict[tuple[str, int], Feed] = {}
-        self._audiences: dict[tuple[bytes, Content], tuple[int, Audience]] = {}
+        self._contents: dict[tuple[str, ...], Content] = {}
+        self._audiences: dict[int, tuple[Directory, int, Audience, Content]] = {}
         self._lonely = 0
         self._closed = False
 
@@ -198,16 +199,13 @@ class Publisher:
                 added.append((event, gathering, index))
             if number % BREATH == BREATH - 1:
                 await asyncio.sleep(0)
-        results: list[Accepted | BusError] = []
-        for item in added:
-            if isinstance(item, BusError):
-                results.append(item)
-                continue
-            try:
-                results.append(await self._wait(*item))
-            except BusError as error:
-                results.append(error)
-        return results
+        return [item if isinstance(item, BusError) else await self._result(*item) for item in added]
+
+    async def _result(self, event: Event, gathering: Gathering, index: int) -> Accepted | BusError:
+        try:
+            return await self._wait(event, gathering, index)
+        except BusError as error:
+            return error
 
     async def _add(self, event: Event) -> tuple[Gathering, int]:
         if self._closed:
@@ -215,39 +213,37 @@ class Publisher:
         content = self._content(event)
         encoded = self._node.codec.encode(event)
         self._audience(content, self._node.now())  # refuses here what the rules refuse
-        partition = self._partition(event)
-        channel = f"{self._node.endpoint.partition('/')[0]}.{content.programme}.{Precedence(content.precedence).lane}"
-        feed = self._feed(channel, partition)
-        try:
-            async with asyncio.timeout(self._config.deadline_seconds):
-                await self._room.take(len(encoded))
-        except TimeoutError:
-            why = feed.trouble.what if feed.trouble else "the brokers are slower than the events come"
-            raise TransportError("not-accepted", f"no room for another event: {why}", where=channel) from None
+        feed = self._feed(self._channel(content), self._partition(event))
+        if not self._room.fits(len(encoded)):
+            await self._wait_for_room(feed, len(encoded))
         try:
             return feed.add(content, encoded, _reference(event, encoded))
         except BusError:
             self._room.give(len(encoded))
             raise
 
-    async def _wait(self, event: Event, gathering: Gathering, index: int) -> Accepted:
+    async def _wait_for_room(self, feed: Feed, size: int) -> None:
         try:
             async with asyncio.timeout(self._config.deadline_seconds):
-                fate = await asyncio.shield(gathering.done)
+                await self._room.take(size)
         except TimeoutError:
-            seconds = self._config.deadline_seconds
-            raise TransportError(
-                "not-accepted", f"not acknowledged within {seconds:g} s", where=event.reference
-            ) from None
+            why = feed.trouble.what if feed.trouble else "the brokers are slower than the events come"
+            what = f"no room for another event: {why}"
+            raise TransportError("not-accepted", what, where=feed.lineage.channel) from None
+
+    async def _wait(self, event: Event, gathering: Gathering, index: int) -> Accepted:
+        if not gathering.done.done():
+            await self._wait_for_fate(event, gathering)
+        fate = gathering.done.result()
         known = fate.known.get(index)
         if known is not None:
             check_repeat(known, gathering.references[index])
             return Accepted(UUID(bytes=known.event_id), event.reference, "quorum", repeated=True)
-        placed = fate.placed
+        placed, first = fate.placed, gathering.references[index].event_id
         assert placed is not None
-        repeated = gathering.references[index].event_id != event.event_id.bytes
+        repeated = first != event.event_id.bytes  # twice in one frame
         return Accepted(
-            UUID(bytes=gathering.references[index].event_id),
+            UUID(bytes=first) if repeated else event.event_id,
             event.reference,
             "quorum",
             repeated,
@@ -256,6 +252,13 @@ class Publisher:
             placed.offset,
             placed.sequence,
         )
+
+    async def _wait_for_fate(self, event: Event, gathering: Gathering) -> None:
+        seconds = self._config.deadline_seconds
+        await asyncio.wait({gathering.done}, timeout=seconds)
+        if not gathering.done.done():
+            what = f"not acknowledged within {seconds:g} s"
+            raise TransportError("not-accepted", what, where=event.reference)
 
     # --- parts
 
@@ -268,15 +271,26 @@ class Publisher:
         if event.originator != self._node.endpoint:
             what = f"this is {self._node.endpoint}"
             raise EventError("endpoint-not-ours", what, field="originator")
-        schema = self._node.codec.schema(event.type_name)
-        return Content(
-            type=event.type_name,
-            schema_id=schema.id,
-            label=event.label,
-            programme=event.programme,
-            precedence=event.precedence.value,
-            compress=schema.compress,
-        )
+        shared = (event.type_name, event.label, event.programme, event.precedence.value)
+        content = self._contents.get(shared)
+        if content is None:
+            schema = self._node.codec.schema(event.type_name)
+            content = Content(
+                type=event.type_name,
+                schema_id=schema.id,
+                label=event.label,
+                programme=event.programme,
+                precedence=event.precedence.value,
+                compress=schema.compress,
+            )
+            if len(self._contents) >= CONTENTS:
+                self._contents.clear()
+            self._contents[shared] = content
+        return content
+
+    def _channel(self, content: Content) -> str:
+        lane = Precedence(content.precedence).lane
+        return f"{self._node.endpoint.partition('/')[0]}.{content.programme}.{lane}"
 
     def _audience(self, content: Content, at: int) -> Audience:
         """The audience of a content, kept while neither directory nor time may change it.
@@ -285,18 +299,21 @@ class Publisher:
             PolicyError: may not be published, or nobody may read it.
         """
         directory = self._node.directory
-        since, audience = self._audiences.get((directory.digest, content), (0, None))
-        if audience is None or not since <= at < audience.until:
-            label = Label.parse(content.label)
-            audience = policy.audience(directory, self._node.endpoint, content.type, label, content.programme, at)
-            if len(self._audiences) > AUDIENCES:
-                self._audiences.clear()
-            self._audiences[directory.digest, content] = (at, audience)
+        known = self._audiences.get(id(content))
+        if known is not None and known[0] is directory and known[1] <= at < known[2].until:
+            return known[2]
+        label = Label.parse(content.label)
+        audience = policy.audience(directory, self._node.endpoint, content.type, label, content.programme, at)
+        if len(self._audiences) >= CONTENTS:
+            self._audiences.clear()
+        self._audiences[id(content)] = (directory, at, audience, content)  # held, so that its id stays its own
         return audience
 
     def _partition(self, event: Event) -> int:
         """Everything about one story goes to one partition: by the event that began it."""
         count = self._node.directory.programmes[event.programme].partitions
+        if count == 1:
+            return 0
         root = event.correlation.root if event.correlation else event.event_id
         return int.from_bytes(hashlib.sha256(root.bytes).digest(), "big") % count
 

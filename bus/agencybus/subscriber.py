@@ -169,8 +169,8 @@ class Subscriber:
         if self._failure is not None:
             raise self._failure
 
-    def _hand_out(self, delivery: Delivery) -> None:
-        self._lanes[delivery.position.topic.rpartition(".")[2]].append(delivery)
+    def _hand_out(self, deliveries: list[Delivery]) -> None:
+        self._lanes[deliveries[0].position.topic.rpartition(".")[2]].extend(deliveries)
         self._ready.set()
 
     # --- what an operator sees

@@ -65,7 +65,7 @@ class Gathering:
     def takes(self, content: Content, size: int) -> bool:
         """Whether an event of this content and size still fits."""
         full = len(self.events) >= limits.FRAME_EVENTS or self.size + size > GATHER_BYTES
-        return content == self.content and not full
+        return content is self.content and not full
 
     def add(self, encoded: bytes, reference: Reference) -> int:
         """Take an event and return its index. The same reference twice is one event.
@@ -101,12 +101,18 @@ class Room:
         self._used = 0
         self._freed = asyncio.Event()
 
+    def fits(self, size: int) -> bool:
+        """Take `size` bytes if they are free; one oversized taker gets in alone."""
+        if self._used and self._used + size > self._size:
+            return False
+        self._used += size
+        return True
+
     async def take(self, size: int) -> None:
-        """Wait until `size` bytes are free, and take them. One oversized taker gets in alone."""
-        while self._used and self._used + size > self._size:
+        """Wait until `size` bytes are free, and take them."""
+        while not self.fits(size):
             self._freed.clear()
             await self._freed.wait()
-        self._used += size
 
     def give(self, size: int) -> None:
         """Give `size` bytes back."""

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
+
 from agencybus.wire.headers import FrameHeader
 from agencybus_schemas.events import Event
 
@@ -46,8 +48,7 @@ class Batch:
             self.done.set()
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True, gc=False):
     """One verified, cleared, decrypted event.
 
     Attributes:
@@ -64,7 +65,7 @@ class Delivery:
     position: Position
     redelivered: bool
     _batch: Batch
-    _again: Callable[[Delivery], None]
+    _again: Callable[[list[Delivery]], None]
 
     async def done(self) -> None:
         """The tool has it. The state moves on when all events of the frame are done or refused."""
@@ -80,4 +81,4 @@ class Delivery:
         Args:
             after: seconds.
         """
-        asyncio.get_running_loop().call_later(after, self._again, self)
+        asyncio.get_running_loop().call_later(after, self._again, [self])

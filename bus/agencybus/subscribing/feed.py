@@ -9,7 +9,6 @@ same transaction that moves the offset over it.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -22,7 +21,6 @@ from agencybus.kafka.records import RawRecord
 from agencybus.node import Node
 from agencybus.state.reader import ReaderState
 from agencybus.state.vault import Entry, Kept, Refused
-from agencybus.state.writer import REFERENCE_BYTES
 from agencybus.subscribing.delivery import Batch, Delivery, Position
 from agencybus.subscribing.stats import Stats
 from agencybus.subscribing.verifier import DEATHS, Refusal, Verified, Verifier
@@ -35,7 +33,7 @@ LOW_BYTES: Final = 1 * MIB  # of records that wait, before it goes on
 
 FULL_SECONDS: Final = 10.0  # longest pause between two tries on a full disk
 
-HandOut = Callable[[Delivery], None]
+HandOut = Callable[[list[Delivery]], None]
 _T = TypeVar("_T")
 
 
@@ -66,7 +64,7 @@ class Desk:
         state: its memory.
         verifier: its steps.
         stats: its counters.
-        hand_out: puts a delivery before the tool.
+        hand_out: puts deliveries before the tool.
         types: event types to deliver; empty for all.
         sync: whether a commit waits for the disk.
     """
@@ -127,17 +125,27 @@ class Desk:
             return None
         if self.types and header.type not in self.types:
             return None
-        keys = [reference_key(event.reference) for event in verified.events]
-        known = self.state.known(header.endpoint, keys)
+        known = self.state.known(header.endpoint, verified.keys)
         new = [index for index, before in enumerate(known) if not before]
         self.stats.repeated += len(known) - len(new)
         if not new:
             return None
         batch = Batch(set(new), len(new))
-        for index in new:
-            position = Position(raw.topic, raw.partition, raw.offset, index)
-            event, encoded = verified.events[index], verified.encoded[index]
-            self.hand_out(Delivery(event, encoded, header, position, redelivered, batch, self.hand_out))
+        topic, partition, offset, again = raw.topic, raw.partition, raw.offset, self.hand_out
+        again(
+            [
+                Delivery(
+                    verified.events[index],
+                    verified.encoded[index],
+                    header,
+                    Position(topic, partition, offset, index),
+                    redelivered,
+                    batch,
+                    again,
+                )
+                for index in new
+            ]
+        )
         return batch
 
     async def settle(self, verified: Verified, batch: Batch | None, entry: Entry | None) -> None:
@@ -173,8 +181,8 @@ class Desk:
                     step.head(outcome.lineage, outcome.head)
                 step.window(outcome.lineage, outcome.learned)
             if batch is not None and header is not None:
-                gone = [e for i, e in enumerate(verified.events) if i not in batch.refused]
-                step.seen(header.endpoint, [reference_key(e.reference) for e in gone], at=self.node.now())
+                taken = [key for index, key in enumerate(verified.keys) if index not in batch.refused]
+                step.seen(header.endpoint, taken, at=self.node.now())
             if entry is None:
                 step.offset(raw.topic, raw.partition, raw.next_offset)
                 if refused is not None:
@@ -346,11 +354,6 @@ class QuarantineFeed:
         accepted = entry.step > 7 or entry.code == "refused-by-tool"  # noqa: PLR2004 - step 7, lineage
         verified = await desk.verifier.verify(record, patient=False, accepted=accepted)
         await desk.handle(verified, redelivered=entry.code == "refused-by-tool", entry=entry)
-
-
-def reference_key(reference: str) -> bytes:
-    """What a reader remembers of a reference, 16 bytes."""
-    return hashlib.sha256(reference.encode()).digest()[:REFERENCE_BYTES]
 
 
 def _record(raw: RawRecord, refusal: Refusal, now: int) -> Refused:

@@ -7,6 +7,7 @@ the order of the partition; the state follows when the record's events are done.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import ChainMap, defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from agencybus.seal import opener
 from agencybus.seal.grant import AudienceKey
 from agencybus.seal.opener import Authentic
 from agencybus.state.reader import ReaderState
+from agencybus.state.writer import REFERENCE_BYTES
 from agencybus.wire import envelope
 from agencybus.wire.headers import CheckpointHeader, FrameHeader, LineageHeader
 from agencybus_schemas.events import Event
@@ -60,6 +62,7 @@ class Verified:
         outcome: what it did to its lineage, once step 7 has passed.
         encoded: its events as they were signed; empty for all but frames that this reader may read.
         events: the same, decoded.
+        keys: what is remembered of the reference of each, 16 bytes.
         refusal: why it is refused, or None.
         skipped: a frame for others.
     """
@@ -69,6 +72,7 @@ class Verified:
     outcome: Outcome | None = None
     encoded: list[bytes] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)
     refusal: Refusal | None = None
     skipped: bool = False
 
@@ -167,12 +171,14 @@ class Verifier:
             return
         codec = self._node.codec
 
-        def work() -> tuple[list[bytes], list[Event]]:
+        def work() -> tuple[list[bytes], list[Event], list[bytes]]:
             key = self._key(header.audience_key_id)
             encoded = opener.unseal(authentic, audience, key, codec)
-            return encoded, [opener.decode(header, event, codec) for event in encoded]
+            events = [opener.decode(header, event, codec) for event in encoded]
+            return encoded, events, [reference_key(event.reference) for event in events]
 
-        result.encoded, result.events = await self._patiently(lambda: asyncio.to_thread(work), seconds)
+        found = await self._patiently(lambda: asyncio.to_thread(work), seconds)
+        result.encoded, result.events, result.keys = found
 
     def _key(self, key_id: bytes) -> AudienceKey | None:
         key = self._keys.get(key_id)
@@ -197,6 +203,11 @@ class Verifier:
                     await self._news.wait()
             except TimeoutError:
                 pass
+
+
+def reference_key(reference: str) -> bytes:
+    """What a reader remembers of a reference, 16 bytes."""
+    return hashlib.sha256(reference.encode()).digest()[:REFERENCE_BYTES]
 
 
 def _refusal(error: RecordError, raw: RawRecord, authentic: Authentic | None) -> Refusal:
