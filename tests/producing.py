@@ -21,6 +21,7 @@ from agencybus.codec import Profile
 from agencybus.errors import BusError, EventError
 from agencybus_producers.changes import Entry, Planned, content_digest
 from agencybus_producers.fbi import source
+from agencybus_producers.runs import USUAL
 from agencybus_producers.stamp import Stamp
 from agencybus_schemas.events import Alert, Event, Precedence
 
@@ -30,7 +31,6 @@ AT = 1_769_860_800_000_000  # 2026-01-31T12:00:00Z
 DAY = 86_400_000_000
 
 PROFILE = Profile(
-    originator="us.fbi/wanted",
     programme="fugitives",
     label="UNCLASSIFIED//REL TO USA, MEX",
     purpose="Finding wanted persons",
@@ -38,13 +38,13 @@ PROFILE = Profile(
     retain_days=365,
     personal_data=True,
     precedence=Precedence.PRIORITY,
-)
+).over(USUAL)
 
 
-def stamp(*, at: int = AT, profile: Profile = PROFILE) -> Stamp:
+def stamp(*, at: int = AT, profile: Profile = PROFILE, originator: str = "us.fbi/wanted") -> Stamp:
     """A stamp that gives the same ids in the same order, run after run."""
     numbers = count(at)
-    return Stamp(profile, at, lambda size: next(numbers).to_bytes(size, "big"))
+    return Stamp(originator, profile, at, lambda size: next(numbers).to_bytes(size, "big"))
 
 
 def posters() -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 import msgspec
 
+from agencybus.codec import Profile
 from agencybus.errors import ConfigError
 from agencybus.kafka.connection import KafkaSettings
 
@@ -86,26 +87,6 @@ class EndpointConfig(Table, frozen=True):
     kafka: KafkaConfig
 
 
-class ProfileConfig(Table, frozen=True):
-    """Defaults for events that leave these fields out, such as a form's.
-
-    Attributes:
-        label: canonical label text.
-        programme: the agreement.
-        precedence: how urgent.
-        purpose: handling: what the receiver may use it for.
-        legal_basis: handling: the instrument that allows sharing.
-        retain_days: handling: days after the report that it may be kept.
-    """
-
-    label: Name | None = None
-    programme: Name | None = None
-    precedence: Literal["FLASH", "IMMEDIATE", "PRIORITY", "ROUTINE"] | None = None
-    purpose: Name | None = None
-    legal_basis: Name | None = None
-    retain_days: Annotated[int, msgspec.Meta(gt=0)] | None = None
-
-
 class PublisherConfig(EndpointConfig, frozen=True):
     """`publisher.toml`.
 
@@ -114,14 +95,14 @@ class PublisherConfig(EndpointConfig, frozen=True):
         heartbeat_seconds: a checkpoint follows after so much silence; the directory's programme may ask for less.
         deadline_seconds: how long `publish` waits for a quorum before it says `not-accepted`.
         pending_mib: memory for events that wait; beyond, `publish` waits.
-        profile: defaults.
+        profile: what events say that leave it out.
     """
 
     writer: Name = "main"
     heartbeat_seconds: Seconds = 10.0
     deadline_seconds: Seconds = 30.0
     pending_mib: Annotated[int, msgspec.Meta(gt=0, le=4096)] = 64
-    profile: ProfileConfig = ProfileConfig()
+    profile: Profile = Profile()
 
 
 class Start:

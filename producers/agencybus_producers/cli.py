@@ -18,7 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from agencybus import config as configuration
 from agencybus.cli import output
 from agencybus.cli.exits import Exit, exit_code
-from agencybus.config import ProfileConfig, PublisherConfig
+from agencybus.codec import Profile
+from agencybus.config import PublisherConfig
 from agencybus.errors import BusError, ConfigError
 from agencybus.label import Precedence
 from agencybus_producers import runs
@@ -36,17 +37,21 @@ app = typer.Typer()
 
 FBI: Final = runs.Source(
     "fbi-wanted",
-    programme="fugitives",
-    precedence=Precedence.PRIORITY,
-    purpose="Finding wanted persons",
-    onward_release=Permission.PERMITTED,  # the posters are public
-    source_grading=SourceGrading.A,  # the authority that wants them
+    Profile(
+        programme="fugitives",
+        precedence=Precedence.PRIORITY,
+        purpose="Finding wanted persons",
+        onward_release=Permission.PERMITTED,  # the posters are public
+        source_grading=SourceGrading.A,  # the authority that wants them
+    ),
 )
 SIGHTING: Final = runs.Source(
-    "sighting-form", programme="fugitives", precedence=Precedence.IMMEDIATE, purpose="Finding wanted persons"
+    "sighting-form",
+    Profile(programme="fugitives", precedence=Precedence.IMMEDIATE, purpose="Finding wanted persons"),
 )
 HOLD: Final = runs.Source(
-    "hold-form", programme="cargo-targeting", precedence=Precedence.PRIORITY, purpose="Customs control of cargo"
+    "hold-form",
+    Profile(programme="cargo-targeting", precedence=Precedence.PRIORITY, purpose="Customs control of cargo"),
 )
 
 Config = Annotated[
@@ -175,16 +180,9 @@ def _load(path: Path) -> PublisherConfig:
     return configuration.load(path, PublisherConfig)
 
 
-def _given(
-    label: str | None, programme: str | None, precedence: Precedence | None, legal_basis: str | None
-) -> ProfileConfig:
+def _given(label: str | None, programme: str | None, precedence: Precedence | None, legal_basis: str | None) -> Profile:
     """What the caller says instead of the configuration."""
-    return ProfileConfig(
-        label=label,
-        programme=programme,
-        precedence=precedence.value if precedence else None,
-        legal_basis=legal_basis,
-    )
+    return Profile(label=label, programme=programme, precedence=precedence, legal_basis=legal_basis)
 
 
 @asynccontextmanager

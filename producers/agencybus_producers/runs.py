@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from agencybus.codec import Profile
-from agencybus.config import ProfileConfig, PublisherConfig
+from agencybus.config import PublisherConfig
 from agencybus.errors import BusError, ConfigError
-from agencybus.label import Label, Precedence
+from agencybus.label import Label
 from agencybus_producers.changes import Change, Entry, Plan
 from agencybus_producers.cursor import Cursor
 from agencybus_producers.delivery import Bus, Outcome, deliver
@@ -25,11 +27,22 @@ ASK_ABOVE: Final = 500  # messages that a run publishes unasked; more is a first
 CANCELS_UNASKED: Final = 10  # cancellations that need no question ...
 CANCELS_PART: Final = 10  # ... nor do those of less than one in so many that stand
 
-NOTHING_GIVEN: Final = ProfileConfig()
+NOTHING_GIVEN: Final = Profile()
 
 Planner = Callable[[Mapping[str, Entry]], tuple[Plan, Report]]
 OpenBus = Callable[[PublisherConfig], AbstractAsyncContextManager[Bus]]
 Meter = Callable[[str, int], Callable[[int], object]]  # what is done and how many; then told how many more are done
+
+
+# What a source's events say of themselves unless it, or the configuration, says otherwise.
+USUAL: Final = Profile(
+    retain_days=365,
+    personal_data=True,
+    onward_release=Permission.WITH_CONSENT,
+    court_use=Permission.WITH_CONSENT,
+    source_grading=SourceGrading.B,
+    information_grading=2,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +51,11 @@ class Source:
 
     Attributes:
         name: of the source; its cursor's.
-        programme: used unless the caller or the configuration names another.
-        precedence: as programme.
-        purpose: as programme.
-        onward_release: whether recipients may pass events on.
-        source_grading: reliability of the source.
-        personal_data: whether events tell of people.
-        retain_days: as programme.
+        profile: what its events say unless the caller or the configuration says otherwise; no label, no legal basis.
     """
 
     name: str
-    programme: str
-    precedence: Precedence
-    purpose: str
-    onward_release: Permission = Permission.WITH_CONSENT
-    source_grading: SourceGrading = SourceGrading.B
-    personal_data: bool = True
-    retain_days: int = 365
+    profile: Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class Options:
 
     config: PublisherConfig
     state: Path | None = None
-    given: ProfileConfig = NOTHING_GIVEN
+    given: Profile = NOTHING_GIVEN
     dry_run: bool = False
     yes: bool = False
     ask_above: int = ASK_ABOVE
@@ -89,27 +90,14 @@ def stamp(source: Source, options: Options) -> Stamp:
         ConfigError: `config-invalid`, if nobody says under which label or on which legal basis.
         LabelError: `label-invalid`.
     """
-    told, written = options.given, options.config.profile
-    label, legal_basis = told.label or written.label, told.legal_basis or written.legal_basis
-    for name, value in (("label", label), ("legal-basis", legal_basis)):
+    told = options.given.over(options.config.profile)
+    for name, value in (("label", told.label), ("legal-basis", told.legal_basis)):
         if value is None:
             hint = f"Write it under [profile] in the configuration, or give --{name}: no program can choose it."
             raise ConfigError("config-invalid", f"no {name} for the events", where=f"profile.{name}", hint=hint)
-    assert label is not None
-    assert legal_basis is not None
-    profile = Profile(
-        originator=options.config.endpoint,
-        programme=told.programme or written.programme or source.programme,
-        label=str(Label.parse(label)),
-        purpose=told.purpose or written.purpose or source.purpose,
-        legal_basis=legal_basis,
-        retain_days=told.retain_days or written.retain_days or source.retain_days,
-        personal_data=source.personal_data,
-        precedence=Precedence(told.precedence or written.precedence or source.precedence),
-        onward_release=source.onward_release,
-        source_grading=source.source_grading,
-    )
-    return Stamp(profile, time.time_ns() // 1000)
+    assert told.label is not None
+    profile = replace(told, label=str(Label.parse(told.label))).over(source.profile).over(USUAL)
+    return Stamp(options.config.endpoint, profile, time.time_ns() // 1000)
 
 
 def perform(

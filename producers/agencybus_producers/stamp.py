@@ -5,12 +5,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import Any
 from uuid import UUID
-
-from msgspec.structs import replace
 
 import agencybus_schemas
 from agencybus.codec import Codec, Profile, uuid7
@@ -26,11 +24,13 @@ class Stamp:
     """The common part of a run's events: the caller's decisions, never the source's.
 
     Attributes:
-        profile: originator, label, programme, handling.
+        originator: the endpoint that publishes.
+        profile: label, programme, precedence, handling; nothing is left open.
         at: now, microseconds since the Unix epoch, UTC.
         random: gives so many fresh random bytes, for event ids.
     """
 
+    originator: str
     profile: Profile
     at: int
     random: Callable[[int], bytes] = secrets.token_bytes
@@ -47,21 +47,15 @@ class Stamp:
     def common(
         self, reference: str, occurred_at: datetime | None = None, correlation: Correlation | None = None
     ) -> dict[str, Any]:
-        """The common fields of an event. Retention ends with a month: two runs in one month say the same."""
-        fields = self.profile.common(
+        """The common fields of an event."""
+        return self.profile.common(
+            originator=self.originator,
             at=self.at,
             random10=self.random(RANDOM_BYTES),
             reference=reference,
             occurred_at=occurred_at,
             correlation=correlation,
         )
-        handling = fields["handling"]
-        return fields | {"handling": replace(handling, retain_until=month_end(handling.retain_until))}
-
-
-def month_end(time: datetime) -> datetime:
-    """The beginning of the next month, UTC."""
-    return datetime(time.year + time.month // 12, time.month % 12 + 1, 1, tzinfo=UTC)
 
 
 @cache

@@ -233,7 +233,7 @@ class Codec:
         Args:
             type_name: the event type.
             data: one JSON object in UTF-8, on any number of lines.
-            defaults: fields that it may leave out, such as `Profile.common()`.
+            defaults: fields that it may leave out, such as `Profile.defaults()`; in `handling` field by field.
             source: name of the file, for errors.
             line: number of the line in it where the object begins, for errors.
 
@@ -250,7 +250,7 @@ class Codec:
                 event = msgspec.json.decode(data, type=form.event)
             else:
                 given = msgspec.json.decode(data, type=dict[str, Any])
-                event = msgspec.convert({**msgspec.to_builtins(defaults), **given}, form.event)
+                event = msgspec.convert(_completed(given, msgspec.to_builtins(defaults)), form.event)
             self.encode(event)
         except msgspec.ValidationError as error:
             fault = fault_of(error, form.schema.examined)
@@ -285,6 +285,16 @@ class Codec:
             if random10 is not None:
                 values["event_id"] = str(uuid7(at, random10))
         return values
+
+
+def _completed(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """What was given, and of the defaults what was left out, also inside of records that both have."""
+    both = {
+        name: value | inner
+        for name, value in defaults.items()
+        if isinstance(value, dict) and isinstance(inner := given.get(name), dict)
+    }
+    return defaults | given | both
 
 
 def _written(form: _Form, plain: Any) -> bytes:

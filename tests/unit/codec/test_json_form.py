@@ -12,19 +12,25 @@ import agencybus_schemas
 from agencybus.codec import Codec, Profile
 from agencybus.codec.json_form import line_of
 from agencybus.errors import EventError, SchemaError
-from agencybus_schemas.events import TYPES, Event
+from agencybus.label import Precedence
+from agencybus_schemas.events import TYPES, Event, Permission, SourceGrading
 from sample_events import AT, all_events, cargo_hold
 
 CODEC = Codec(agencybus_schemas.load())
 PROFILE = Profile(
-    originator="us.fbi/wanted",
     programme="fugitives",
     label="UNCLASSIFIED//REL TO USA, MEX",
     purpose="Finding wanted persons",
     legal_basis="Extradition Treaty of 1978",
     retain_days=365,
     personal_data=True,
+    precedence=Precedence.PRIORITY,
+    onward_release=Permission.FORBIDDEN,
+    court_use=Permission.WITH_CONSENT,
+    source_grading=SourceGrading.B,
+    information_grading=2,
 )
+FRESH: dict[str, Any] = {"originator": "us.fbi/wanted", "at": AT, "random10": bytes(10)}
 
 
 def refusal(data: bytes, type_name: str = "fugitive_sighting", **place: Any) -> EventError:
@@ -150,7 +156,7 @@ def test_unknown_names_from_outside_are_shown_without_their_escapes() -> None:
 
 def test_a_profile_gives_the_common_part_and_the_json_the_rest() -> None:
     own = {name: value for name, value in CODEC.template("alert").items() if name not in Event.__struct_fields__}
-    common = PROFILE.common(at=AT, random10=bytes(10), reference="FBI-1")
+    common = PROFILE.common(**FRESH, reference="FBI-1")
     event = CODEC.from_json("alert", json.dumps(own).encode(), defaults=common)
     assert event.reference == "FBI-1"
     assert msgspec.structs.asdict(event).items() >= common.items()
@@ -159,9 +165,39 @@ def test_a_profile_gives_the_common_part_and_the_json_the_rest() -> None:
 
 
 def test_a_profile_makes_events_in_code_as_well() -> None:
-    event = cargo_hold(**PROFILE.common(at=AT, random10=bytes(10), reference="H-1"))
+    event = cargo_hold(**PROFILE.common(**FRESH, reference="H-1"))
     CODEC.check(event)
-    assert (event.handling.retain_until - event.reported_at).days == 365
+    assert (event.handling.retain_until - event.reported_at).days >= 365
+
+
+def test_an_event_made_twice_in_a_month_from_a_profile_says_the_same() -> None:
+    first, second = (PROFILE.defaults(**FRESH | {"at": at}) for at in (AT, AT + 28 * 86_400_000_000))
+    assert first["handling"] == second["handling"]
+    assert f"{first['handling']['retain_until']:%Y-%m-%d}" == "2027-04-01"
+
+
+def test_a_profile_fills_in_what_handling_leaves_out_and_no_more() -> None:
+    own = CODEC.template("alert")
+    own["handling"] = {"court_use": "FORBIDDEN", "retain_until": "2026-05-01T00:00:00Z"}
+    event = CODEC.from_json("alert", json.dumps(own).encode(), defaults=PROFILE.defaults(**FRESH))
+    assert (event.handling.court_use, event.handling.purpose) == (Permission.FORBIDDEN, PROFILE.purpose)
+    assert f"{event.handling.retain_until:%Y-%m-%d}" == "2026-05-01"
+
+
+def test_what_neither_profile_nor_event_says_is_missing() -> None:
+    own = {name: value for name, value in CODEC.template("alert").items() if name != "label"}
+    error = refusal(json.dumps(own).encode(), "alert", defaults=Profile(purpose="x").defaults(**FRESH))
+    assert (error.field, error.what) == ("label", "missing")
+
+
+def test_an_event_made_in_code_needs_a_complete_profile() -> None:
+    with pytest.raises(EventError, match="legal_basis"):
+        msgspec.structs.replace(PROFILE, legal_basis=None).common(**FRESH, reference="H-1")
+
+
+def test_of_two_profiles_the_first_goes_before() -> None:
+    told = Profile(label="UNCLASSIFIED", purpose="Test").over(PROFILE)
+    assert (told.label, told.purpose, told.retain_days) == ("UNCLASSIFIED", "Test", 365)
 
 
 def test_all_events_are_json_that_other_programs_read() -> None:

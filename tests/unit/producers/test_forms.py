@@ -17,8 +17,9 @@ from agencybus_schemas.events import CargoHold, CorrelationKind, FugitiveSightin
 from producing import AT, DATA, DAY, PROFILE, entries, stamp
 
 SAMPLES = resources.files("agencybus_producers.forms") / "samples"
-CARGO = msgspec.structs.replace(PROFILE, originator="us.cbp/ntc-cargo", programme="cargo-targeting")
-LATER = stamp(at=AT + DAY, profile=CARGO)
+CARGO = msgspec.structs.replace(PROFILE, programme="cargo-targeting")
+CBP = "us.cbp/ntc-cargo"
+LATER = stamp(at=AT + DAY, profile=CARGO, originator=CBP)
 
 
 def sample(name: str) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def test_the_sample_sighting_becomes_an_event_with_numbers_written_one_way() -> 
     assert (event.vehicles[0].plate, event.vehicles[0].vin) == ("R123456", "1XKYDP9X1NJ123456")
     assert event.vehicles[1].plate == "48UL7Y"
     assert event.reported_at.isoformat() == "2026-02-01T12:00:00+00:00"
-    assert (event.originator, event.label) == (CARGO.originator, CARGO.label)
+    assert (event.originator, event.label) == (CBP, CARGO.label)
     codec().encode(event)
 
 
