@@ -80,7 +80,10 @@ def unpack(plaintext: bytes, count: int, *, compress: bool) -> tuple[bytes, list
 
 
 def _decompress(data: bytes) -> bytes:
-    """Exactly one zstd frame, without dictionary, which the decompressor sees to. What it declares is checked first: the decompressor's cap yields to a declared size."""
+    """Exactly one zstd frame; the decompressor sees to it that there is no dictionary.
+
+    What it declares is checked first: the decompressor's own cap yields to a declared size.
+    """
     try:
         declared = zstandard.get_frame_parameters(data)
     except zstandard.ZstdError as error:
