@@ -48,5 +48,5 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def federation(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
-    """The sample federation on the shared broker: keys, directory, topics, rights. State folders are each test's own."""
+    """The sample federation on the shared broker: keys, directory, topics, rights; state is each test's own."""
     return sandbox.make(tmp_path_factory.mktemp("federation"), cluster, log2_n=17)

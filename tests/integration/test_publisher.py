@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,7 @@ async def test_two_writers_with_one_reference_are_delivered_once(federation: San
     event = alert("twice-by-two")
     async with subscribing(federation, tmp_path) as reader:
         for writer in ("a", "b"):
-            changes = {"state": tmp_path / writer, "writer": f"{tmp_path.name[:30]}-{writer}"}
+            changes: dict[str, Any] = {"state": tmp_path / writer, "writer": f"{tmp_path.name[:30]}-{writer}"}
             async with publishing(federation, tmp_path, **changes) as bus:
                 assert not (await bus.publish(event)).repeated
         await take(reader, 1)
@@ -173,7 +174,7 @@ async def test_grants_of_another_process_are_used_instead_of_granting_again(
     async with publishing(federation, tmp_path) as bus:
         await bus.publish(alert("a-process"))
     before = len(await records(federation, topic))
-    changes = {"state": tmp_path / "second", "writer": f"{tmp_path.name[:30]}-2"}
+    changes: dict[str, Any] = {"state": tmp_path / "second", "writer": f"{tmp_path.name[:30]}-2"}
     async with publishing(federation, tmp_path, **changes) as bus, subscribing(federation, tmp_path) as reader:
         await bus.publish(alert("another-process"))
         await take(reader, 1)

@@ -51,7 +51,7 @@ class Rogue:
         encoded = [CODEC.encode(event) for event in events]
         now = max(self.node.now(), self.sealed_at)
         previous = self.previous or ids.first_previous(self.node.realm, self.endpoint, self.writer, channel, 0)
-        link = {
+        link: dict[str, Any] = {
             "realm": self.node.realm,
             "endpoint": self.endpoint,
             "writer": self.writer,

@@ -66,7 +66,7 @@ def accepted() -> Iterator[Vector]:
     yield taken("grant", "grant", "a key for the reader", grant_record(), place="us.fbi.grants/0")
     other = grant_record(recipients=[(INM, KEMS[INM].public)], agency="mx.inm")
     yield taken("skipped", "grant-for-others", "a key, but not for this reader", other, place="us.fbi.grants/0")
-    edge = {"sealed_at": world.audience_key().epoch_start, "previous_sealed_at": 0}
+    edge: dict[str, Any] = {"sealed_at": world.audience_key().epoch_start, "previous_sealed_at": 0}
     yield taken("events", "frame-at-epoch-start", "sealed in the first moment of the epoch", frame(**edge))
 
 
@@ -95,7 +95,7 @@ def layout() -> Iterator[Vector]:
     yield bad("header-undecodable", "header-trailing", "a byte after the header, signed so", longer)
     noise = sign(whole.header, whole.body, header_bytes=b"\xff" * 200)
     yield bad("header-undecodable", "header-noise", "no header", noise)
-    for name, edit in {
+    edits: dict[str, dict[str, Any]] = {
         "count-zero": {"count": 0},
         "count-large": {"count": 4097},
         "sequence-negative": {"sequence": -1},
@@ -106,7 +106,8 @@ def layout() -> Iterator[Vector]:
         "label-long": {"label": "A" * 257},
         "type-control-character": {"type": "al\nert"},
         "writer-delete-character": {"writer": "ma\x7fin"},
-    }.items():
+    }
+    for name, edit in edits.items():
         yield bad("header-value-invalid", f"header-{name}", f"{', '.join(edit)} out of range", frame(edit=edit))
     yield bad("body-length-invalid", "body-empty", "a frame without a body", sign(whole.header, b""))
     short = sign(whole.header, whole.body[: limits.PAD_STEP_BYTES + 15])
@@ -118,7 +119,7 @@ def layout() -> Iterator[Vector]:
     yield bad("body-length-invalid", "grant-body", "a wrap misses a byte", missing, place="us.fbi.grants/0")
     twice = ((FGR, KEMS[FGR].public), (FGR, KEMS[FGR].public))
     unsorted = ((INM, KEMS[INM].public), (FGR, KEMS[FGR].public))
-    long_epoch = {"epoch_end": world.audience_key().epoch_start + limits.EPOCH_US + 1}
+    long_epoch: dict[str, Any] = {"epoch_end": world.audience_key().epoch_start + limits.EPOCH_US + 1}
     for name, comment, record in (
         ("grant-recipient-twice", "a recipient twice", grant_record(recipients=twice)),
         ("grant-unsorted", "recipients not sorted", grant_record(recipients=unsorted)),
@@ -150,13 +151,13 @@ def signer() -> Iterator[Vector]:
     )
     nobody = frame(endpoint="us.fbi/nobody")
     yield bad("endpoint-unknown", "endpoint-unknown", "an endpoint that is not in the directory", nobody)
-    stranger = {"signer": "stranger", "signer_key_id": SIGNERS["stranger"].public.id}
+    stranger: dict[str, Any] = {"signer": "stranger", "signer_key_id": SIGNERS["stranger"].public.id}
     yield bad("signer-unknown", "signer-stranger", "signed with a key of nobody", frame(**stranger))
-    other = {"signer": CBP, "signer_key_id": SIGNERS[CBP].public.id}
+    other: dict[str, Any] = {"signer": CBP, "signer_key_id": SIGNERS[CBP].public.id}
     yield bad("signer-unknown", "signer-of-another", "signed by one endpoint in another's name", frame(**other))
-    expired = {"signer": "expired", "signer_key_id": SIGNERS["expired"].public.id}
+    expired: dict[str, Any] = {"signer": "expired", "signer_key_id": SIGNERS["expired"].public.id}
     yield bad("signer-expired", "signer-expired", "signed with a key past its time", frame(**expired))
-    future = {"signer": "future", "signer_key_id": SIGNERS["future"].public.id}
+    future: dict[str, Any] = {"signer": "future", "signer_key_id": SIGNERS["future"].public.id}
     yield bad("signer-not-yet-valid", "signer-future", "signed with a key before its time", frame(**future))
     ahead = frame(sealed_at=NOW + limits.CLOCK_SKEW_US + 1)
     yield bad("sealed-in-future", "sealed-in-future", "sealed five minutes and a microsecond ahead", ahead)
