@@ -176,8 +176,9 @@ class Publisher:
                 reference, as often as you like.
             StateError: the journal can't be written.
         """
-        gathering, index = await self._add(event)
-        accepted = await self._wait(event, gathering, index)
+        seconds = self._config.deadline_seconds
+        gathering, index = await self._add(event, seconds)
+        accepted = await self._wait(event, gathering, index, seconds)
         self._lonely = self._lonely + 1 if len(gathering.events) == 1 else 0
         if self._lonely == LONELY:
             _log.warning("published-one-by-one", events=LONELY, hint="publish_many is ten times as fast")
@@ -190,24 +191,32 @@ class Publisher:
             For each event, in order: `Accepted`, or the error that `publish` would have raised.
         """
         added: list[tuple[Event, Gathering, int] | BusError] = []
+        seconds = self._config.deadline_seconds  # for one after the other, as long as they come through
         for number, event in enumerate(events):
             try:
-                gathering, index = await self._add(event)
+                gathering, index = await self._add(event, seconds)
             except BusError as error:
                 added.append(error)
+                seconds = 0.0 if isinstance(error, TransportError) else seconds
             else:
                 added.append((event, gathering, index))
             if number % BREATH == BREATH - 1:
                 await asyncio.sleep(0)
-        return [item if isinstance(item, BusError) else await self._result(*item) for item in added]
+        results: list[Accepted | BusError] = []
+        for item in added:
+            result = item if isinstance(item, BusError) else await self._result(*item, seconds)
+            results.append(result)
+            if isinstance(result, TransportError):
+                seconds = 0.0
+        return results
 
-    async def _result(self, event: Event, gathering: Gathering, index: int) -> Accepted | BusError:
+    async def _result(self, event: Event, gathering: Gathering, index: int, seconds: float) -> Accepted | BusError:
         try:
-            return await self._wait(event, gathering, index)
+            return await self._wait(event, gathering, index, seconds)
         except BusError as error:
             return error
 
-    async def _add(self, event: Event) -> tuple[Gathering, int]:
+    async def _add(self, event: Event, seconds: float) -> tuple[Gathering, int]:
         if self._closed:
             raise EventError("publisher-closed", "the publisher was closed")
         content = self._content(event)
@@ -215,25 +224,25 @@ class Publisher:
         self._audience(content, self._node.now())  # refuses here what the rules refuse
         feed = self._feed(self._channel(content), self._partition(event))
         if not self._room.fits(len(encoded)):
-            await self._wait_for_room(feed, len(encoded))
+            await self._wait_for_room(feed, len(encoded), seconds)
         try:
             return feed.add(content, encoded, _reference(event, encoded))
         except BusError:
             self._room.give(len(encoded))
             raise
 
-    async def _wait_for_room(self, feed: Feed, size: int) -> None:
+    async def _wait_for_room(self, feed: Feed, size: int, seconds: float) -> None:
         try:
-            async with asyncio.timeout(self._config.deadline_seconds):
+            async with asyncio.timeout(seconds):
                 await self._room.take(size)
         except TimeoutError:
             why = feed.trouble.what if feed.trouble else "the brokers are slower than the events come"
             what = f"no room for another event: {why}"
             raise TransportError("not-accepted", what, where=feed.lineage.channel) from None
 
-    async def _wait(self, event: Event, gathering: Gathering, index: int) -> Accepted:
+    async def _wait(self, event: Event, gathering: Gathering, index: int, seconds: float) -> Accepted:
         if not gathering.done.done():
-            await self._wait_for_fate(event, gathering)
+            await self._wait_for_fate(event, gathering, seconds)
         fate = gathering.done.result()
         known = fate.known.get(index)
         if known is not None:
@@ -253,11 +262,10 @@ class Publisher:
             placed.sequence,
         )
 
-    async def _wait_for_fate(self, event: Event, gathering: Gathering) -> None:
-        seconds = self._config.deadline_seconds
+    async def _wait_for_fate(self, event: Event, gathering: Gathering, seconds: float) -> None:
         await asyncio.wait({gathering.done}, timeout=seconds)
         if not gathering.done.done():
-            what = f"not acknowledged within {seconds:g} s"
+            what = f"not acknowledged within {self._config.deadline_seconds:g} s"
             raise TransportError("not-accepted", what, where=event.reference)
 
     # --- parts

@@ -155,11 +155,15 @@ async def test_without_a_broker_nothing_is_accepted_and_nothing_is_lost(
         with pytest.raises(TransportError) as late:
             await bus.publish(event)
         assert late.value.code == "not-accepted"
+        async with asyncio.timeout(8):  # of many, nobody waits for another's deadline again
+            results = await bus.publish_many([alert(f"many-{n}") for n in range(20)])
+        assert {result.code for result in results if isinstance(result, TransportError)} == {"not-accepted"}
         await asyncio.to_thread(cluster.restart, 1)
         await until(lambda: _accepted(bus), seconds=60)
         again = await bus.publish(event)  # idempotent: the journal had it
         assert again.repeated
-        assert references(await take(reader, 2, seconds=60)) == ["with", "without"]
+        expected = ["with", "without", *(f"many-{n}" for n in range(20))]
+        assert references(await take(reader, 22, seconds=60)) == expected
         await nothing_more(reader)
 
 
