@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -81,6 +80,13 @@ class Sandbox:
         return self.folder(endpoint) / "subscriber.toml"
 
 
+def find(home: Path) -> Sandbox | None:
+    """The federation in a folder, None if there is none."""
+    spec = sample_spec()
+    sandbox = Sandbox(home.absolute(), spec.endpoints)
+    return sandbox if (sandbox.home / "federation" / "root.json").exists() else None
+
+
 def make(
     home: Path,
     cluster: LocalCluster,
@@ -89,18 +95,16 @@ def make(
     url: str | None = None,
     copies: int = 1,
     log2_n: int = 17,
-    told: Callable[[str], None] = lambda _text: None,
 ) -> Sandbox:
     """Make a federation on a running cluster.
 
     Args:
-        home: an empty folder.
+        home: a folder without one.
         cluster: where topics and rights are made.
         spec: what was agreed; the packaged sample if left out.
         url: where clients find the directory; the folder itself if left out.
         copies: replicas of each topic.
         log2_n: cost of the key files' passphrases.
-        told: hears what is being done.
 
     Returns:
         The folder's map.
@@ -110,16 +114,14 @@ def make(
     """
     spec = spec or sample_spec()
     sandbox = Sandbox(home.absolute(), spec.endpoints)
-    told("keys of eight endpoints" if len(spec.endpoints) == 8 else "keys")  # noqa: PLR2004
     rings = {name: Keyring.generate(name) for name in spec.endpoints}
     for name, ring in rings.items():
-        _write_endpoint(sandbox, name, ring, cluster, url=url, log2_n=log2_n)
-    told("directory signed by both countries")
-    sign(sandbox, spec, rings, {country.code: Authority.generate(country.code) for country in spec.countries})
-    told("topics and access rules")
+        _keep(sandbox.folder(name), ring, log2_n)
     asyncio.run(topics.create_missing(cluster.settings(), channels(spec), copies=copies))
     for name in spec.endpoints:
         admin.admit(cluster.settings(), name)
+    configure(sandbox, cluster, url=url)
+    sign(sandbox, spec, rings, {country.code: Authority.generate(country.code) for country in spec.countries})
     return sandbox
 
 
@@ -148,32 +150,29 @@ def channels(spec: FederationSpec) -> dict[str, int]:
     return found
 
 
-def _write_endpoint(
-    sandbox: Sandbox, name: str, ring: Keyring, cluster: LocalCluster, *, url: str | None, log2_n: int
-) -> None:
-    folder = sandbox.folder(name)
+def configure(sandbox: Sandbox, cluster: LocalCluster, *, url: str | None = None) -> None:
+    """Write `publisher.toml` and `subscriber.toml` of every endpoint, as the cluster is reached now."""
+    for name in sandbox.endpoints:
+        ca, cert, key = cluster.client_files(name)
+        values = {
+            "endpoint": name,
+            "home": sandbox.home,
+            "url": url or (sandbox.home / "federation").as_uri(),
+            "bootstrap": cluster.bootstrap,
+            "ca": ca,
+            "cert": cert,
+            "key": key,
+        }
+        profile = _PROFILE.format(label=_LABELS.get(name[:2], ""))
+        begin = 'start = "earliest"\n'
+        sandbox.publisher(name).write_text(_ENDPOINT.format(**values, state="publisher-state", more="") + profile)
+        sandbox.subscriber(name).write_text(_ENDPOINT.format(**values, state="subscriber-state", more=begin))
+
+
+def _keep(folder: Path, ring: Keyring, log2_n: int) -> None:
+    """Write an endpoint's keys and their passphrase."""
     folder.mkdir(parents=True, mode=0o700, exist_ok=True)
     passphrase = folder / "passphrase"
     passphrase.touch(mode=0o600)
     passphrase.write_text(secrets.token_urlsafe(24) + "\n")
     ring.save(folder / "keys.json", Passphrase.from_file(passphrase), log2_n=log2_n)
-    ca, cert, key = cluster.client_files(name)
-    profile = _PROFILE.format(label=_LABELS.get(name[:2], "")) if name[:2] in _LABELS else ""
-    for file, state, more, rest in (
-        ("publisher.toml", "publisher-state", "", profile),
-        ("subscriber.toml", "subscriber-state", 'start = "earliest"\n', ""),
-    ):
-        (folder / file).write_text(
-            _ENDPOINT.format(
-                endpoint=name,
-                state=state,
-                more=more,
-                home=sandbox.home,
-                url=url or (sandbox.home / "federation").as_uri(),
-                bootstrap=cluster.bootstrap,
-                ca=ca,
-                cert=cert,
-                key=key,
-            )
-            + rest
-        )

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from agencybus.kafka.connection import KafkaSettings
+    from agencybus.kafka.local import LocalCluster
+    from agencybus.sandbox import Sandbox
 
 app = typer.Typer(name="dev", help="A real Kafka on this machine: up, status, down.", no_args_is_help=True)
 
@@ -36,6 +38,9 @@ def up(
         list[str] | None,
         typer.Option(metavar="NAME", help="Make a certificate and give rights: us.cbp/ntc-cargo. Repeatable."),
     ] = None,
+    federation: Annotated[
+        bool, typer.Option(help="Make the sample federation: keys, directory, topics, rights, configuration.")
+    ] = True,
     plaintext: Annotated[
         bool, typer.Option("--plaintext", help="Also listen without TLS and without rules, for benchmarks.")
     ] = False,
@@ -53,7 +58,7 @@ def up(
     cert: Annotated[Path | None, typer.Option(metavar="FILE", help="With --bootstrap: your certificate, PEM.")] = None,
     key: Annotated[Path | None, typer.Option(metavar="FILE", help="With --bootstrap: your private key, PEM.")] = None,
 ) -> None:
-    """Start a broker that stays, and return when it answers. Again: show what runs."""
+    """Start a broker that stays, with a federation to try things with. Again: show what runs."""
     from agencybus.kafka import admin
     from agencybus.kafka.certificates import client_host
     from agencybus.kafka.connection import KafkaSettings
@@ -87,9 +92,10 @@ def up(
     for name in endpoint or ():
         admin.admit(cluster.settings(), name)
     clients = {name: cluster.settings(name) for name in ("admin", *(endpoint or ()))}
-    value = _plain(cluster.bootstrap, cluster.alive(), home, clients)
+    made = _federation(home, cluster, copies=brokers) if federation else None
+    value = _plain(cluster.bootstrap, cluster.alive(), home, clients) | {"federation": made and str(made.home)}
     head = f"started in {time.monotonic() - began:.1f} s" if started else "was up already"
-    output.emit(value | {"started": started}, lambda: _page(head, value, clients))
+    output.emit(value | {"started": started}, lambda: _page(head, value, clients, made))
 
 
 @app.command()
@@ -132,6 +138,18 @@ def _jar_progress() -> Iterator[Callable[[int, int], None]]:
         yield lambda done, all_: bar.update(task, completed=done, total=all_, visible=True)
 
 
+def _federation(home: Path, cluster: LocalCluster, *, copies: int) -> Sandbox:
+    """The federation of this home; made if there is none, with configuration for where the brokers are now."""
+    from agencybus import sandbox
+
+    found = sandbox.find(home / "sandbox")
+    if found is None:
+        with output.console(stderr=True).status("Keys, a directory signed by two countries, topics and rights"):
+            return sandbox.make(home / "sandbox", cluster, copies=copies)
+    sandbox.configure(found, cluster)
+    return found
+
+
 def _plain(bootstrap: str, alive: list[int], home: Path, clients: dict[str, KafkaSettings]) -> dict[str, object]:
     return {
         "bootstrap": bootstrap,
@@ -144,13 +162,25 @@ def _plain(bootstrap: str, alive: list[int], home: Path, clients: dict[str, Kafk
     }
 
 
-def _page(head: str, value: dict[str, object], clients: dict[str, KafkaSettings]) -> str:
+def _page(head: str, value: dict[str, object], clients: dict[str, KafkaSettings], made: Sandbox | None = None) -> str:
     lines = [f"Kafka: {head}"]
     if value["bootstrap"]:
         lines += [f"  bootstrap   {value['bootstrap']}   (mutual TLS)", f"  data, logs  {value['home']}"]
     for name, one in clients.items():
         lines += [f"  {name}", f"    ca    {one.ca}", f"    cert  {one.cert}", f"    key   {one.key}"]
-    if value["bootstrap"]:
+    if made is not None:
+        publisher, reader = made.publisher("us.fbi/wanted"), made.subscriber("mx.fgr/watch-floor")
+        lines += [
+            f"  federation  {made.home}: {len(made.endpoints)} endpoints under endpoints/",
+            "next",
+            f"  agencybus consume --config {reader}",
+            "  agencybus event new alert > alert.json",
+            f"  agencybus explain --config {publisher} --type alert alert.json",
+            f"  agencybus publish --config {publisher} --type alert alert.json",
+            "  agencybus dev status   whether it runs",
+            "  agencybus dev down     stop it, keep the data",
+        ]
+    elif value["bootstrap"]:
         lines += ["next", "  agencybus dev status   whether it runs", "  agencybus dev down     stop it, keep the data"]
     else:
         lines += ["next", "  agencybus dev up       start one"]
