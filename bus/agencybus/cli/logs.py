@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import Any, Final, TextIO, cast
 
 import stamina.instrumentation
 import structlog
+
+TEXT_CHARS: Final = 200  # of another library's words
 
 
 def log_json(level: str = "info") -> None:
@@ -41,10 +43,24 @@ def _configure(level: str, *rendering: Any) -> None:
             *rendering,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _StandardError())),
     )
     stamina.instrumentation.set_on_retry_hooks([])  # whoever tries again says so in its own words
-    logging.basicConfig(handlers=[_Others()], level=logging.WARNING, force=True)
+    root = logging.getLogger()
+    if not any(isinstance(handler, _Others) for handler in root.handlers):
+        root.addHandler(_Others(logging.WARNING))
+
+
+class _StandardError:
+    """Whatever standard error is when something is written."""
+
+    @staticmethod
+    def write(text: str) -> int:
+        return sys.stderr.write(text)
+
+    @staticmethod
+    def flush() -> None:
+        sys.stderr.flush()
 
 
 class _Others(logging.Handler):
@@ -55,4 +71,5 @@ class _Others(logging.Handler):
         more: dict[str, Any] = {}
         if record.exc_info and record.exc_info[0] is not None:
             more["error"] = record.exc_info[0].__name__
-        structlog.get_logger().log(record.levelno, "other", logger=record.name, text=str(record.msg)[:200], **more)
+        text = str(record.msg).partition("\n")[0][:TEXT_CHARS]  # asyncio adds lines that show objects
+        structlog.get_logger().log(record.levelno, "other", logger=record.name, text=text, **more)

@@ -21,6 +21,7 @@ import contextlib
 import os
 import shutil
 import signal
+from asyncio.subprocess import Process, SubprocessStreamProtocol
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -145,9 +146,10 @@ class ExecSink:
 class Program:
     """One run of the program."""
 
-    def __init__(self, config: ExecConfig, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, config: ExecConfig, process: Process, transport: asyncio.SubprocessTransport) -> None:
         self._config = config
         self._process = process
+        self._transport = transport
         self._owed: defaultdict[str, deque[_Item]] = defaultdict(deque)
         self._news = asyncio.Event()  # an answer came
         self._exit = asyncio.create_task(process.wait())
@@ -160,26 +162,30 @@ class Program:
         Raises:
             SinkError: `sink-failed`.
         """
-        name = config.command[0]
+        name, loop = config.command[0], asyncio.get_running_loop()
         with contextlib.ExitStack() as stack:
             try:
                 errors = asyncio.subprocess.DEVNULL
                 if config.stderr is not None:
                     errors = os.open(config.stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
                     stack.callback(os.close, errors)
-                process = await asyncio.create_subprocess_exec(
+                # What `asyncio.create_subprocess_exec` does, but for the transport: the only way to close the pipes of
+                # a program whose children keep them open.
+                transport, protocol = await loop.subprocess_exec(
+                    lambda: SubprocessStreamProtocol(limit=ANSWER_BYTES, loop=loop),
                     *config.command,
                     stdin=asyncio.subprocess.PIPE,
                     stdout=asyncio.subprocess.PIPE if config.acknowledge else asyncio.subprocess.DEVNULL,
                     stderr=errors,
-                    limit=ANSWER_BYTES,
                     start_new_session=True,
                 )
             except OSError as error:
                 raise SinkError("sink-failed", f"it can't be started: {error.strerror}", where=name) from error
+        process = Process(transport, protocol, loop)
         assert process.stdin is not None
-        process.stdin.transport.set_write_buffer_limits(high=0)  # drained means that the pipe has it all
-        return cls(config, process)
+        with contextlib.suppress(RuntimeError):  # uvloop's word for a pipe that is closed: it has died already
+            process.stdin.transport.set_write_buffer_limits(high=0)  # drained means that the pipe has it all
+        return cls(config, process, transport)
 
     async def take(self, items: Sequence[_Item]) -> None:
         """Give it events; return when all are answered for.
@@ -210,17 +216,21 @@ class Program:
         assert stdin is not None
         stdin.close()
         await asyncio.wait({self._exit}, timeout=self._config.stop_seconds)
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if self._exit.done():
-                break
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
+        if not self._exit.done():
+            self._signal(signal.SIGTERM)
             await asyncio.wait({self._exit}, timeout=KILL_SECONDS)
+        self._signal(signal.SIGKILL)  # what it has started and left behind must not live beside its next run
+        await asyncio.wait({self._exit}, timeout=KILL_SECONDS)
         if self._answers is not None:
             self._answers.cancel()
             await asyncio.wait({self._answers})
+        self._transport.close()
 
     # --- inside
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
 
     async def _give(self, items: Sequence[_Item]) -> str:
         """Write the lines and wait for the answers; what went wrong, or nothing."""
@@ -239,7 +249,7 @@ class Program:
                     await item.delivery.done()
         except TimeoutError:
             return f"reads nothing for {seconds:g} s"
-        except ConnectionError:
+        except (ConnectionError, RuntimeError):  # the latter: as above
             return "closed its standard input"
         while not all(item.answered for item in items):
             self._news.clear()
@@ -251,15 +261,20 @@ class Program:
         return ""
 
     async def _read_answers(self) -> None:
-        """Take answers until the program ends, or writes a line that is none."""
+        """Take answers until the program ends; whatever else it says is passed over."""
         stdout = self._process.stdout
         assert stdout is not None
-        with contextlib.suppress(ValueError):  # a line beyond the limit: what the program owes stays owed
-            async for line in stdout:
-                identity, _, word = line.strip().decode(errors="replace").partition(" ")
-                waiting = self._owed.get(identity)
-                if waiting:
-                    await self._answer(waiting.popleft(), refused=word == "refused")
+        while True:
+            try:
+                line = await stdout.readline()
+            except ValueError:
+                continue  # longer than an answer can be; the reader has dropped it
+            if not line:
+                return
+            identity, _, word = line.strip().decode(errors="replace").partition(" ")
+            waiting = self._owed.get(identity)
+            if waiting:
+                await self._answer(waiting.popleft(), refused=word == "refused")
 
     async def _answer(self, item: _Item, *, refused: bool) -> None:
         item.answered = True

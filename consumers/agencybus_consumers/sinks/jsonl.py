@@ -13,6 +13,7 @@ The file may be renamed while the daemon runs (logrotate, `create` or not): the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import os
@@ -20,7 +21,6 @@ import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Final, TypeVar
 
@@ -35,6 +35,7 @@ from agencybus_consumers import lines
 from agencybus_consumers.sinks import Alarm
 
 BATCH: Final = 4096  # events that share one wait for the disk: a full frame
+CLOSE_SECONDS: Final = 5.0
 CHUNK_BYTES: Final = MIB  # written at once
 LINE_BYTES: Final = 4 * MIB  # no line of ours is longer: an event of 256 KiB, escaped
 _HEAD: Final = b'{"position":["'
@@ -90,10 +91,12 @@ class JsonlSink:
         await self._work(lambda: file.write(deliveries))
 
     async def close(self) -> None:
-        """Free the file. A disk that hangs is not waited for."""
+        """Free the file. A disk that hangs is not waited for for ever."""
         file, self._file = self._file, None
         if file is not None:
-            self._worker.submit(file.close)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._work(file.close)
         self._worker.shutdown(wait=False)
 
     async def check(self) -> str:
@@ -286,7 +289,7 @@ def _write_all(handle: int, data: bytearray) -> int:
     return done
 
 
-@contextmanager
+@contextlib.contextmanager
 def _coded(path: Path) -> Iterator[None]:
     """Turn errors of the file system into SinkError."""
     try:
