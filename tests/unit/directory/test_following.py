@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from agencybus.directory import following, history
+from agencybus.directory import following, history, source
 from agencybus.directory.authoring import Authority, Lifetimes
 from agencybus.directory.files import write_whole
 from agencybus.directory.history import LAG_US, History
@@ -110,6 +110,18 @@ def test_what_was_missed_between_two_looks_is_fetched(world: World, tmp_path: Pa
     assert reader.refresh().digest != brief.digest
     assert reader.history.get(brief.digest) == brief
     assert reader.history.superseded_at(brief.digest) is not None
+
+
+def test_one_look_goes_back_a_bounded_way(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = world.client(tmp_path / "home")
+    old = client.refresh()
+    world.withdraw(US)
+    world.publish_country("us", withdrawals=())
+    monkeypatch.setattr(source, "CATCH_UP", 1)
+    assert client.refresh() == old
+    assert "more than 1 snapshots" in client.health().problems["us"].what
+    monkeypatch.setattr(source, "CATCH_UP", 2)
+    assert client.refresh() != old
 
 
 def test_two_clients_that_look_in_another_order_know_each_others_views(world: World, tmp_path: Path) -> None:
