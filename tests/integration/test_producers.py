@@ -33,7 +33,7 @@ def configured(federation: Sandbox, folder: Path, endpoint: str) -> Path:
     own = f'state = "{folder}/{endpoint.replace("/", ".")}"\nwriter = "{folder.name[:40]}"'
     text = original.read_text(encoding="utf-8").replace('state = "publisher-state"', own)
     path = original.with_name(f"{folder.name}.toml")
-    path.write_text(text + PROFILE, encoding="utf-8")
+    path.write_text(text.split("[profile]", 1)[0] + PROFILE, encoding="utf-8")
     return path
 
 
