@@ -18,13 +18,14 @@ from agencybus.seal.frame import pack, padded_size
 from agencybus.wire import limits
 from agencybus.wire.envelope import Record
 from agencybus.wire.headers import CheckpointHeader, FrameHeader
-from vectors import forge, world
+from vectors import example, forge, world
 from vectors.events import ALERT, ALERT_ID, HOLD, HOLD_ID, alert
 from vectors.forge import SECRET, after, checkpoint_record, frame_record, grant_record, link, sign
 from vectors.reader import FOLDER, Vector
 from vectors.world import CBP, CHANNEL, DAY, FBI, FGR, GONE, INM, KEMS, NOW, OLD, SECOND, SIGNERS
 
 KEPT_FILE = Path(__file__).parent / "kept.json"
+EXAMPLE_FILE = Path(__file__).parents[2] / "docs" / "spec" / "records-v1-example.md"
 OTHER = "us.cbp.holds.routine"
 
 
@@ -429,7 +430,8 @@ def vectors() -> Iterator[Vector]:
 def main() -> int:
     forge.KEPT = forge.Kept(KEPT_FILE)
     made = {f"{vector.name}.txt": vector.dump() for vector in vectors()}
-    files = {FOLDER / name: text for name, text in made.items()} | {KEPT_FILE: forge.KEPT.save()}
+    files = {FOLDER / name: text for name, text in made.items()}
+    files |= {EXAMPLE_FILE: example.worked(frame()), KEPT_FILE: forge.KEPT.save()}
     old = {*FOLDER.glob("*.txt"), KEPT_FILE}
     if "--check" in sys.argv:
         wrong = [p.name for p, text in files.items() if not p.exists() or p.read_text() != text]
