@@ -58,7 +58,8 @@ class GrantFollower:
         self._on_refused = on_refused
         self._places: dict[Place, Position] = {(grants_topic(agency), 0): "earliest" for agency in agencies}
         self._done: dict[tuple[str, int], int] = {}
-        self._waiting: list[RawRecord] = []
+        self._unread: dict[Place, int] = {}  # lowest offset whose grant names a directory that is not known yet
+        self._directory = node.directory.digest
         self._advanced = asyncio.Condition()
         self._reader = RecordReader(node.kafka)
 
@@ -84,10 +85,18 @@ class GrantFollower:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def step(self) -> None:
-        """Take what has come. Grants under a directory that is not known yet are tried again with each step."""
+        """Take what has come. When the directory has changed, read again from the first grant that waited for that.
+
+        What waits is not kept: anybody can write grants under directories that never come. Reading again is cheap,
+        since known keys cost no signature.
+        """
+        if self._directory != self._node.directory.digest:
+            self._directory = self._node.directory.digest
+            for place, offset in self._unread.items():
+                self._reader.seek(*place, offset)
+            self._unread.clear()
         records = await self._reader.fetch(FETCH_SECONDS)
-        waiting, self._waiting = self._waiting, []
-        for record in [*waiting, *records]:
+        for record in records:
             await self._take(record)
         async with self._advanced:
             for record in records:
@@ -120,7 +129,7 @@ class GrantFollower:
         except RecordError as error:
             if error.code == "directory-unknown":
                 self._node.refresh_soon()
-                self._waiting.append(raw)
+                self._unread.setdefault((raw.topic, raw.partition), raw.offset)
             else:
                 self._on_refused(raw, error)
             return

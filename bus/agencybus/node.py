@@ -14,7 +14,7 @@ import structlog
 
 import agencybus_schemas
 from agencybus.codec import Codec
-from agencybus.config import EndpointConfig
+from agencybus.config import DirectoryConfig, EndpointConfig
 from agencybus.directory.following import DirectoryClient, DirectoryHealth
 from agencybus.directory.model import Directory
 from agencybus.directory.views import DirectoryView
@@ -22,7 +22,7 @@ from agencybus.errors import BusError, ConfigError, KeyringError
 from agencybus.kafka.connection import KafkaSettings
 from agencybus.keyring import Keyring, Passphrase
 
-SOONEST_SECONDS: Final = 1.0  # between two refreshes, however often records name an unknown directory
+SOONEST_SECONDS: Final = 1.0  # between two refreshes; more with each that records asked for in vain
 
 _log = structlog.get_logger(__name__)
 
@@ -65,7 +65,7 @@ class Node:
         """
         kafka = config.kafka.settings()
         keyring = await asyncio.to_thread(_unlock, config, passphrase)
-        client = await asyncio.to_thread(_follow, config)
+        client = await asyncio.to_thread(follow, config.directory)
         node = cls(config, keyring, client, kafka, Codec(agencybus_schemas.load()))
         node.check_signer(node.now())
         node._task = asyncio.create_task(node._keep_fresh(), name="directory")
@@ -126,12 +126,15 @@ class Node:
             await self._refreshed.wait()
 
     async def _keep_fresh(self) -> None:
+        """Look for news regularly, and when records ask: they may lie, so what brings nothing new is slowed down."""
+        pause = SOONEST_SECONDS
         while True:
             try:
                 async with asyncio.timeout(self._every):
                     await self._asked.wait()
             except TimeoutError:
                 pass
+            asked, before = self._asked.is_set(), self.directory.digest
             self._asked.clear()
             try:
                 await asyncio.to_thread(self._client.refresh)
@@ -139,7 +142,9 @@ class Node:
                 _log.warning("directory-not-refreshed", code=error.code, what=error.what)
             async with self._refreshed:
                 self._refreshed.notify_all()
-            await asyncio.sleep(SOONEST_SECONDS)
+            in_vain = asked and self.directory.digest == before
+            pause = min(2 * pause, self._every) if in_vain else SOONEST_SECONDS
+            await asyncio.sleep(pause)
 
 
 def _unlock(config: EndpointConfig, passphrase: Passphrase | None) -> Keyring:
@@ -149,10 +154,14 @@ def _unlock(config: EndpointConfig, passphrase: Passphrase | None) -> Keyring:
     return Keyring.load(config.keyring.file, passphrase, endpoint=config.endpoint)
 
 
-def _follow(config: EndpointConfig) -> DirectoryClient:
-    client = DirectoryClient(
-        config.directory.cache, trusted_root=_root(config.directory.root), url=config.directory.url
-    )
+def follow(directory: DirectoryConfig) -> DirectoryClient:
+    """The newest directory that can be had: from its URL, else as it was last seen. Needs no keys; blocks.
+
+    Raises:
+        DirectoryError: none was ever verified here, and none can be had.
+        ConfigError: the trusted root can't be read.
+    """
+    client = DirectoryClient(directory.cache, trusted_root=_root(directory.root), url=directory.url)
     client.refresh()
     return client
 

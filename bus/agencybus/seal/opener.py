@@ -4,6 +4,7 @@ docs/spec/records-v1.md, section 7. Steps 1 to 8 need no decryption key: readers
 the same code. Every function returns what it verified, or raises `RecordError` with step and code; none returns a bool.
 
     authenticate   steps 1-6    stateless: may run ahead of time, in a thread
+    attest                      who signed, while the directory that step 3 asks for is not known
     lineage.advance     step 7  needs the reader's heads
     entitle             step 8
     unseal         steps 9-12   may run in a thread
@@ -190,6 +191,31 @@ def _check_recipients(header: GrantHeader, directory: Directory) -> None:
             raise RecordError(Step.AUTHORITY, "recipient-invalid", f"{line.endpoint} is no endpoint of {header.agency}")
         if recipient.kem(line.kem_key_id) is None:
             raise RecordError(Step.AUTHORITY, "recipient-invalid", f"a key that is not of {line.endpoint}")
+
+
+def attest(raw: bytes, place: Place, directory: Directory, *, now: int) -> str:
+    """Who signed a record whose own directory is not known, by the keys of another; empty if that can't be told.
+
+    The id of a key is a digest of it, so what it signed is its endpoint's, whatever directory the record names. This
+    accepts nothing: it decides who answers for the waiting and for the place in quarantine.
+
+    Args:
+        raw: the value of a Kafka record.
+        place: where it was found.
+        directory: today's.
+        now: µs since the epoch, by the reader's clock.
+    """
+    try:
+        record = envelope.split(raw, place.kinds)
+        _check_place(record, place)
+        endpoint = directory.endpoints.get(record.header.endpoint)
+        signer = None if endpoint is None or endpoint.withdrawn(now) else endpoint.signer(record.header.signer_key_id)
+        if signer is None or not signer.valid(now):
+            return ""
+        _verify_signatures(record, signer)
+    except RecordError:
+        return ""
+    return record.header.endpoint
 
 
 def entitle(authentic: Authentic) -> policy.Audience:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections import ChainMap, defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -23,12 +24,14 @@ from agencybus.seal.grant import AudienceKey
 from agencybus.seal.opener import Authentic
 from agencybus.state.reader import ReaderState
 from agencybus.state.writer import REFERENCE_BYTES
+from agencybus.subscribing.patience import NAMELESS, Patience
 from agencybus.wire import envelope
 from agencybus.wire.headers import CheckpointHeader, FrameHeader, LineageHeader
 from agencybus_schemas.events import Event
 
 DEATHS: Final = 2  # processes that a record may kill before it is put away undecoded
 SOON_SECONDS: Final = 1.0  # between two looks for what a record waits for
+AWAITED: Final = frozenset({"directory-unknown", "grant-missing"})  # codes of what may come yet
 
 _T = TypeVar("_T")
 
@@ -63,6 +66,7 @@ class Verified:
         encoded: its events as they were signed; empty for all but frames that this reader may read.
         events: the same, decoded.
         keys: what is remembered of the reference of each, 16 bytes.
+        signer: who signed it; empty unless both signatures were verified.
         refusal: why it is refused, or None.
         skipped: a frame for others.
     """
@@ -73,6 +77,7 @@ class Verified:
     encoded: list[bytes] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     keys: list[bytes] = field(default_factory=list)
+    signer: str = NAMELESS
     refusal: Refusal | None = None
     skipped: bool = False
 
@@ -97,7 +102,7 @@ class Verifier:
         self._node = node
         self._state = state
         self._started_at = started_at
-        self._patience = patience
+        self._patience = Patience(patience, time.monotonic)
         self._keys: dict[bytes, AudienceKey] = {}
         self._news = asyncio.Condition()
         self._ahead: defaultdict[LineageId, dict[int, Known]] = defaultdict(dict)  # of records not committed yet
@@ -117,27 +122,25 @@ class Verifier:
 
         Args:
             raw: the record.
-            patient: wait for its directory or grant.
+            patient: wait for its directory or grant, as long as its signer may let others wait.
             accepted: step 7 passed at an earlier time: leave its lineage alone.
         """
         result = Verified(raw)
-        seconds = self._patience if patient else 0.0
-        authentic = None
         try:
             if raw.damage is not None:
                 result.refusal = Refusal(0, raw.damage, f"{raw.span} offsets could not be read")
                 return result
-            authentic = await self._patiently(lambda: self._authenticate(raw), seconds)
+            authentic = await self._patiently(lambda: self._authenticate(raw), result, patient=patient)
             header = authentic.record.header
             assert isinstance(header, LineageHeader)
-            result.header = header
+            result.header, result.signer = header, header.endpoint
             if not accepted:
                 result.outcome = self._advance(header, authentic.record.digest)
             if isinstance(header, CheckpointHeader) or result.duplicate:
                 return result
-            await self._open(authentic, result, seconds)
+            await self._open(authentic, result, patient=patient)
         except RecordError as error:
-            result.refusal = _refusal(error, raw, authentic)
+            result.refusal = _refusal(error, result)
         return result
 
     def forget(self, outcome: Outcome) -> None:
@@ -149,10 +152,19 @@ class Verifier:
     # --- the steps
 
     async def _authenticate(self, raw: RawRecord) -> Authentic:
-        place = opener.Place(self._node.realm, raw.topic, raw.partition)
         return await asyncio.to_thread(
-            opener.authenticate, raw.value or b"", place, self._node.history, now=self._node.now()
+            opener.authenticate, raw.value or b"", self._place(raw), self._node.history, now=self._node.now()
         )
+
+    async def _attest(self, raw: RawRecord) -> str:
+        """Who signed a record whose own directory is not known, as far as today's can tell."""
+        node = self._node
+        return await asyncio.to_thread(
+            opener.attest, raw.value or b"", self._place(raw), node.directory, now=node.now()
+        )
+
+    def _place(self, raw: RawRecord) -> opener.Place:
+        return opener.Place(self._node.realm, raw.topic, raw.partition)
 
     def _advance(self, header: LineageHeader, digest: bytes) -> Outcome:
         name = lineage.lineage_of(header)
@@ -162,7 +174,7 @@ class Verifier:
         self._ahead[name].update(outcome.learned)
         return outcome
 
-    async def _open(self, authentic: Authentic, result: Verified, seconds: float) -> None:
+    async def _open(self, authentic: Authentic, result: Verified, *, patient: bool) -> None:
         header = authentic.record.header
         assert isinstance(header, FrameHeader)
         audience = opener.entitle(authentic)
@@ -177,7 +189,7 @@ class Verifier:
             events = [opener.decode(header, event, codec) for event in encoded]
             return encoded, events, [reference_key(event.reference) for event in events]
 
-        found = await self._patiently(lambda: asyncio.to_thread(work), seconds)
+        found = await self._patiently(lambda: asyncio.to_thread(work), result, patient=patient)
         result.encoded, result.events, result.keys = found
 
     def _key(self, key_id: bytes) -> AudienceKey | None:
@@ -186,23 +198,36 @@ class Verifier:
             self._keys[key_id] = key
         return key
 
-    async def _patiently(self, work: Callable[[], Awaitable[_T]], seconds: float) -> _T:
-        """Try again while the record waits for a directory or a grant, up to `seconds`."""
-        clock = asyncio.get_running_loop().time
-        until = clock() + seconds
-        while True:
-            try:
-                return await work()
-            except RecordError as error:
-                if error.code not in {"directory-unknown", "grant-missing"} or clock() >= until:
-                    raise
-                if error.code == "directory-unknown":
-                    self._node.refresh_soon()
-            try:
-                async with asyncio.timeout(SOON_SECONDS), self._news:
-                    await self._news.wait()
-            except TimeoutError:
-                pass
+    async def _patiently(self, work: Callable[[], Awaitable[_T]], result: Verified, *, patient: bool) -> _T:
+        """Try again while the record waits for a directory or a grant and its signer has budget for it."""
+        place = (result.raw.topic, result.raw.partition)
+        began, until = time.monotonic(), None
+        try:
+            while True:
+                try:
+                    return await work()
+                except RecordError as error:
+                    if error.code not in AWAITED:
+                        raise
+                    if error.code == "directory-unknown":
+                        self._node.refresh_soon()
+                    if until is None:
+                        result.signer = result.signer or await self._attest(result.raw)
+                        until = began + (self._patience.left(result.signer, place) if patient else 0.0)
+                    left = until - time.monotonic()
+                    if left <= 0:
+                        raise
+                await self._news_within(min(left, SOON_SECONDS))
+        finally:
+            if until is not None and patient:
+                self._patience.spend(result.signer, place, time.monotonic() - began)
+
+    async def _news_within(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds), self._news:
+                await self._news.wait()
+        except TimeoutError:
+            pass
 
 
 def reference_key(reference: str) -> bytes:
@@ -210,13 +235,11 @@ def reference_key(reference: str) -> bytes:
     return hashlib.sha256(reference.encode()).digest()[:REFERENCE_BYTES]
 
 
-def _refusal(error: RecordError, raw: RawRecord, authentic: Authentic | None) -> Refusal:
-    endpoint, waits_for = "", b""
-    if authentic is not None:
-        header = authentic.record.header
-        endpoint = header.endpoint
-        if error.code == "grant-missing" and isinstance(header, FrameHeader):
-            waits_for = header.audience_key_id
+def _refusal(error: RecordError, result: Verified) -> Refusal:
+    waits_for = b""
+    if error.code == "grant-missing":
+        assert isinstance(result.header, FrameHeader)
+        waits_for = result.header.audience_key_id
     elif error.code == "directory-unknown":
-        waits_for = envelope.split(raw.value or b"", envelope.CHANNEL_KINDS).header.directory
-    return Refusal(int(error.step), error.code, error.what, endpoint, waits_for)
+        waits_for = envelope.split(result.raw.value or b"", envelope.CHANNEL_KINDS).header.directory
+    return Refusal(int(error.step), error.code, error.what, result.signer, waits_for)
