@@ -403,14 +403,24 @@ class EventError(BusError):
     Attributes:
         field: dotted path of the offending field, or empty.
         rule: short stable name of the rule that it breaks, or empty.
+        line: number of the line that holds it, 0 if it came from no file.
     """
 
     def __init__(
-        self, code: str, what: str, *, field: str = "", rule: str = "", where: str = "", hint: str | None = None
+        self,
+        code: str,
+        what: str,
+        *,
+        field: str = "",
+        rule: str = "",
+        line: int = 0,
+        where: str = "",
+        hint: str | None = None,
     ) -> None:
         super().__init__(code, what, where=where or field, hint=hint)
         self.field = field
         self.rule = rule
+        self.line = line
 
 
 class SchemaError(BusError):

@@ -6,6 +6,7 @@ light stand-ins that know a name, a help line and a module; the module is import
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points, version
@@ -168,7 +169,7 @@ class _Deferred(TyperCommand):
         only = next(iter(group.commands.values())) if len(group.commands) == 1 else group
         command: Any = group.commands.get(self._entry.name, only)
         command.name = self._entry.name
-        _add_option(command, self._json_option)
+        _adapt(command, self._json_option)
         return command
 
 
@@ -189,9 +190,19 @@ def load(entry: Entry) -> typer.Typer:
     return found
 
 
-def _add_option(command: Any, option: Any) -> None:
-    """Give a command and all below it the option ``--json``, so that it works wherever people type it."""
+def _adapt(command: Any, option: Any) -> None:
+    """Give a command and all below it the option ``--json``, wherever people type it, and helps that fit the screen."""
+    for known in (command, *command.params):
+        if getattr(known, "help", None):
+            known.help = _flowing(known.help)
     if all(option.name != known.name for known in command.params):
         command.params.append(option)
     for child in getattr(command, "commands", {}).values():
-        _add_option(child, option)
+        _adapt(child, option)
+
+
+def _flowing(text: str) -> str:
+    """A docstring's paragraphs as lines that the screen breaks; its square brackets are no markup."""
+    paragraphs = text.split("\n\n")
+    flowed = (each if re.search(r"^\s", each, re.MULTILINE) else " ".join(each.split()) for each in paragraphs)
+    return re.sub(r"(?<!\\)\[", r"\[", "\n\n".join(flowed))

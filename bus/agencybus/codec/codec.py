@@ -244,7 +244,7 @@ class Codec:
         form = self._form(type_name)
         origin = Origin(data, source, line)
         if len(data) > JSON_BYTES:
-            raise origin.error("event-too-large", Fault(f"{len(data)} bytes of JSON", "", None), "size")
+            raise origin.error("event-too-large", Fault(f"more than {JSON_BYTES} bytes of JSON", "", None), "size")
         try:
             if defaults is None:
                 event = msgspec.json.decode(data, type=form.event)

@@ -114,9 +114,10 @@ class Origin:
 
     def error(self, code: str, fault: Fault, rule: str, *, line: int = 1) -> EventError:
         """The error for a fault, with the place: `line` counts within the JSON."""
-        place = f"{self.source}:{self.line + line - 1}" if self.source else f"line {self.line + line - 1}"
+        number = self.line + line - 1
+        place = f"{self.source}:{number}" if self.source else f"line {number}"
         where = f"{place}: {fault.field}" if fault.field else place
-        return EventError(code, fault.what, field=fault.field, rule=rule, where=where, hint=fault.hint)
+        return EventError(code, fault.what, field=fault.field, rule=rule, line=number, where=where, hint=fault.hint)
 
     def broken(self, error: Exception) -> EventError:
         """The error for something that is no JSON at all."""
