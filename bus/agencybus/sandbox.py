@@ -1,8 +1,8 @@
 """A federation to try things with: two countries, their endpoints with keys and certificates, topics and rights.
 
 What the demo, `agencybus dev up` and the integration tests stand on. Everything in it is real but the agreements: real
-keys, a real directory, real access rules. The authorities' keys are made here and forgotten, so it can't be changed
-later; make a new one.
+keys, a real directory, real access rules. The authorities' keys are made here and forgotten unless they are
+handed in, so it can't be changed later; make a new one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -92,6 +93,7 @@ def make(
     cluster: LocalCluster,
     *,
     spec: FederationSpec | None = None,
+    authorities: Mapping[str, Authority] | None = None,
     url: str | None = None,
     copies: int = 1,
     log2_n: int = 17,
@@ -102,6 +104,7 @@ def make(
         home: a folder without one.
         cluster: where topics and rights are made.
         spec: what was agreed; the packaged sample if left out.
+        authorities: country code → its signing keys; made here and forgotten if left out.
         url: where clients find the directory; the folder itself if left out.
         copies: replicas of each topic.
         log2_n: cost of the key files' passphrases.
@@ -121,7 +124,8 @@ def make(
     for name in spec.endpoints:
         admin.admit(cluster.settings(), name)
     configure(sandbox, cluster, url=url)
-    sign(sandbox, spec, rings, {country.code: Authority.generate(country.code) for country in spec.countries})
+    authorities = authorities or {country.code: Authority.generate(country.code) for country in spec.countries}
+    sign(sandbox, spec, rings, authorities)
     return sandbox
 
 
