@@ -38,7 +38,7 @@ class GrantFollower:
     Args:
         node: this endpoint.
         agencies: whose grants to follow.
-        known: whether a key with this id is kept already: its grant costs no signature again.
+        known: whether the key with this id of this endpoint is kept already: its grant costs no signature again.
         on_key: called with every key found; it keeps the key.
         on_refused: called with every grant that a step refused.
     """
@@ -48,7 +48,7 @@ class GrantFollower:
         node: Node,
         agencies: Iterable[str],
         *,
-        known: Callable[[bytes], bool],
+        known: Callable[[bytes, str], bool],
         on_key: Callable[[AudienceKey], None],
         on_refused: Callable[[RawRecord, RecordError], None],
     ) -> None:
@@ -141,4 +141,4 @@ class GrantFollower:
         header = envelope.split(raw, place.kinds).header
         assert isinstance(header, GrantHeader)
         own = any(line.endpoint == self._node.endpoint for line in header.recipients)
-        return own and not self._known(header.audience_key_id)
+        return own and not self._known(header.audience_key_id, header.endpoint)

@@ -346,8 +346,8 @@ class Subscriber:
                 step.audience_key(key)
             found.append(key)
 
-        def known(key_id: bytes) -> bool:
-            return self.state.keys.get(key_id) is not None
+        def known(key_id: bytes, endpoint: str) -> bool:
+            return self.state.keys.get(key_id, endpoint) is not None
 
         def refused(raw: RawRecord, error: RecordError) -> None:
             where = {"topic": raw.topic, "partition": raw.partition, "offset": raw.offset}

@@ -62,7 +62,7 @@ def look_at_reader(folder: Path) -> object:
             state.positions(),
             state.heads(),
             dict(state.window(LINEAGE)),
-            state.keys.get(states.audience_key().id),
+            state.keys.get(states.audience_key().id, states.ENDPOINT),
             [(entry, state.quarantine.raw(entry)) for entry in entries],
         )
 

@@ -104,7 +104,7 @@ def test_a_step_of_a_reader_happened_whole_or_not_at_all(tmp_path: Path, when: s
             state.heads(),
             dict(state.window(LINEAGE)),
             state.known(LINEAGE.endpoint, [key(7)]),
-            state.keys.get(states.audience_key().id),
+            state.keys.get(states.audience_key().id, states.ENDPOINT),
             [entry.offset for entry in state.quarantine.entries()],
         )
     if when == "before":

@@ -17,8 +17,9 @@ from agencybus.errors import RecordError
 from agencybus.grants import GrantFollower, grants_topic
 from agencybus.kafka.writer import RecordWriter
 from agencybus.seal.grant import AudienceKey
+from agencybus.subscribing.verifier import Verifier
 from faults.kafka_mock import MockKafka
-from readers import FBI, Reader, Writer, grants, reading
+from readers import CASES, FBI, Reader, Writer, grants, raw, reading
 from repositories import World
 
 TOPIC = grants_topic("us.fbi")
@@ -32,7 +33,11 @@ class Following:
         self.keys: list[AudienceKey] = []
         self.refused: list[str] = []
         self.follower = GrantFollower(
-            reader.node, ["us.fbi"], known=lambda _: False, on_key=self.keys.append, on_refused=self._refuse
+            reader.node,
+            ["us.fbi"],
+            known=lambda _id, _endpoint: False,
+            on_key=self.keys.append,
+            on_refused=self._refuse,
         )
 
     def _refuse(self, _: object, error: RecordError) -> None:
@@ -93,3 +98,20 @@ async def test_a_grant_under_a_directory_that_comes_later_is_read_when_it_has_co
         await found.steps(20)
         assert {key.id for key in found.keys} == {early.id}
         assert found.refused == []
+
+
+async def test_who_grants_anothers_key_in_its_own_name_does_not_take_it_away(tmp_path: Path) -> None:
+    """A reader knows the key as well, and its agency's topic is its own: its grant may even come first."""
+    async with reading(World.made_in(tmp_path), tmp_path) as reader:
+        writer = Writer(reader.node.directory)
+        await reader.give(writer.audience_key(endpoint=CASES))
+        early = await reader.verify(raw(writer.frame("before its grant")), patient=False)
+        assert early.refusal is not None
+        assert early.refusal.code == "grant-missing"
+        assert not reader.verifier.knows(early.refusal.waits_for)
+        await reader.give(writer.audience_key())
+        assert reader.verifier.knows(early.refusal.waits_for)
+        result = await reader.verify(raw(writer.frame("after its grant"), 1))
+        assert [event.reference for event in result.events] == ["after its grant"]
+        again = Verifier(reader.node, reader.state, started_at=0, patience=0)
+        assert again.knows(early.refusal.waits_for)

@@ -12,9 +12,10 @@ from agencybus.state.store import Store, tally
 
 SCHEMA: Final = (
     """CREATE TABLE audience_key (
-  id BLOB PRIMARY KEY, endpoint TEXT NOT NULL, audience BLOB NOT NULL,
+  id BLOB NOT NULL, endpoint TEXT NOT NULL, audience BLOB NOT NULL,
   epoch_start INTEGER NOT NULL, epoch_end INTEGER NOT NULL,
-  sealed BLOB NOT NULL, tally INTEGER NOT NULL
+  sealed BLOB NOT NULL, tally INTEGER NOT NULL,
+  PRIMARY KEY (id, endpoint)
 ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX audience_key_by_audience ON audience_key (audience, epoch_start)",
 )
@@ -33,15 +34,18 @@ class AudienceKeys:
         return f"<AudienceKeys of {self._store.owner.endpoint}>"
 
     def put(self, db: sqlite3.Connection, key: AudienceKey) -> None:
-        """Keep a key; the same one again changes nothing."""
+        """Keep a key; the same one of the same endpoint again changes nothing.
+
+        Who reads with a key can grant it in its own name, so one endpoint's grant must not take another's place.
+        """
         fields = (key.id, key.endpoint, key.audience, key.epoch_start, key.epoch_end)
         sealed = suite.storage_seal(self._storage_key, key.key, self._aad(fields))
         row = (*fields, sealed, tally(*fields, sealed))
         db.execute("INSERT OR IGNORE INTO audience_key VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
-    def get(self, key_id: bytes) -> AudienceKey | None:
-        """The key with this id (48 bytes)."""
-        return self._first("id = ?", key_id)
+    def get(self, key_id: bytes, endpoint: str) -> AudienceKey | None:
+        """The key with this id (48 bytes) that this endpoint granted."""
+        return self._first("id = ? AND endpoint = ?", key_id, endpoint)
 
     def current(self, audience: bytes, *, at: int) -> AudienceKey | None:
         """The key of an audience (digest, 48 bytes) whose epoch holds `at`; of several the one that began last."""

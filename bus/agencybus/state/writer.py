@@ -287,9 +287,9 @@ class WriterState:
         """Whether there was a key for this audience (digest, 48 bytes) before, in whatever epoch."""
         return self._keys.knows(audience)
 
-    def knows_key(self, key_id: bytes) -> bool:
-        """Whether the key with this id (48 bytes) is kept."""
-        return self._keys.get(key_id) is not None
+    def knows_key(self, key_id: bytes, endpoint: str) -> bool:
+        """Whether the key with this id (48 bytes) that this endpoint granted is kept."""
+        return self._keys.get(key_id, endpoint) is not None
 
     def put_audience_key(self, key: AudienceKey) -> None:
         """Keep a key; sealed at rest."""

@@ -25,7 +25,7 @@ from agencybus.seal.opener import Authentic
 from agencybus.state.reader import ReaderState
 from agencybus.state.writer import REFERENCE_BYTES
 from agencybus.subscribing.patience import NAMELESS, Patience
-from agencybus.wire import envelope
+from agencybus.wire import envelope, ids
 from agencybus.wire.headers import CheckpointHeader, FrameHeader, LineageHeader
 from agencybus_schemas.events import Event
 
@@ -45,7 +45,7 @@ class Refusal:
         code: a key of `errors.CODES`.
         reason: a sentence.
         endpoint: who signed; empty unless both signatures were verified.
-        waits_for: the audience key or directory that it waits for.
+        waits_for: what it waits for: the digest of a directory, or the id of an audience key and who must grant it.
     """
 
     step: int
@@ -103,19 +103,20 @@ class Verifier:
         self._state = state
         self._started_at = started_at
         self._patience = Patience(patience, time.monotonic)
-        self._keys: dict[bytes, AudienceKey] = {}
+        self._keys: dict[tuple[bytes, str], AudienceKey] = {}
         self._news = asyncio.Condition()
         self._ahead: defaultdict[LineageId, dict[int, Known]] = defaultdict(dict)  # of records not committed yet
 
     async def tell_key(self, key: AudienceKey) -> None:
         """A key was granted: whoever waits looks again."""
-        self._keys[key.id] = key
+        self._keys[key.id, key.endpoint] = key
         async with self._news:
             self._news.notify_all()
 
     def knows(self, waits_for: bytes) -> bool:
         """Whether what a quarantined record waits for has come."""
-        return self._node.history.get(waits_for) is not None or self._key(waits_for) is not None
+        name, endpoint = waits_for[: ids.DIGEST_BYTES], waits_for[ids.DIGEST_BYTES :].decode()
+        return (self._key(name, endpoint) if endpoint else self._node.history.get(name)) is not None
 
     async def verify(self, raw: RawRecord, *, patient: bool = True, accepted: bool = False) -> Verified:
         """Run the steps.
@@ -184,7 +185,7 @@ class Verifier:
         codec = self._node.codec
 
         def work() -> tuple[list[bytes], list[Event], list[bytes]]:
-            key = self._key(header.audience_key_id)
+            key = self._key(header.audience_key_id, header.endpoint)
             encoded = opener.unseal(authentic, audience, key, codec)
             events = [opener.decode(header, event, codec) for event in encoded]
             return encoded, events, [reference_key(event.reference) for event in events]
@@ -192,10 +193,10 @@ class Verifier:
         found = await self._patiently(lambda: asyncio.to_thread(work), result, patient=patient)
         result.encoded, result.events, result.keys = found
 
-    def _key(self, key_id: bytes) -> AudienceKey | None:
-        key = self._keys.get(key_id)
-        if key is None and (key := self._state.keys.get(key_id)) is not None:
-            self._keys[key_id] = key
+    def _key(self, key_id: bytes, endpoint: str) -> AudienceKey | None:
+        key = self._keys.get((key_id, endpoint))
+        if key is None and (key := self._state.keys.get(key_id, endpoint)) is not None:
+            self._keys[key_id, endpoint] = key
         return key
 
     async def _patiently(self, work: Callable[[], Awaitable[_T]], result: Verified, *, patient: bool) -> _T:
@@ -239,7 +240,7 @@ def _refusal(error: RecordError, result: Verified) -> Refusal:
     waits_for = b""
     if error.code == "grant-missing":
         assert isinstance(result.header, FrameHeader)
-        waits_for = result.header.audience_key_id
+        waits_for = result.header.audience_key_id + result.header.endpoint.encode()
     elif error.code == "directory-unknown":
         waits_for = envelope.split(result.raw.value or b"", envelope.CHANNEL_KINDS).header.directory
     return Refusal(int(error.step), error.code, error.what, result.signer, waits_for)

@@ -34,7 +34,7 @@ def test_a_new_reader_knows_nothing(state: ReaderState) -> None:
     assert state.heads() == {}
     assert state.head(LINEAGE) is None
     assert dict(state.window(LINEAGE)) == {}
-    assert state.keys.get(digest(0)) is None
+    assert state.keys.get(digest(0), states.ENDPOINT) is None
     assert state.quarantine.entries() == []
 
 
@@ -59,7 +59,7 @@ def test_a_step_is_remembered_whole(tmp_path: Path) -> None:
         assert state.heads() == {LINEAGE: head(7)}
         assert dict(state.window(LINEAGE)) == {6: known(6, seen=False), 7: known(7)}
         assert state.known(LINEAGE.endpoint, [key(7)]) == [True]
-        assert state.keys.get(states.audience_key().id) == states.audience_key()
+        assert state.keys.get(states.audience_key().id, states.ENDPOINT) == states.audience_key()
         assert [entry.offset for entry in state.quarantine.entries()] == [7]
 
 
@@ -70,7 +70,7 @@ def test_a_step_that_fails_changes_nothing(state: ReaderState) -> None:
     assert state.heads() == {}
     assert state.known(LINEAGE.endpoint, [key(7)]) == [False]
     assert state.quarantine.entries() == []
-    assert state.keys.get(states.audience_key().id) is None
+    assert state.keys.get(states.audience_key().id, states.ENDPOINT) is None
 
 
 def fail(state: ReaderState) -> None:
@@ -139,7 +139,7 @@ def test_an_audience_key_again_changes_nothing(state: ReaderState) -> None:
     for _ in range(2):
         with state.transaction() as step:
             step.audience_key(states.audience_key())
-    assert state.keys.get(states.audience_key().id) == states.audience_key()
+    assert state.keys.get(states.audience_key().id, states.ENDPOINT) == states.audience_key()
 
 
 def test_no_secret_and_no_refused_byte_rests_in_the_clear(tmp_path: Path) -> None:
@@ -241,7 +241,10 @@ def test_a_death_is_remembered_over_runs_that_did_not_get_there(tmp_path: Path) 
         ("UPDATE quarantine SET code = 'fork'", lambda state: state.quarantine.entries()),
         ("UPDATE quarantine SET raw = zeroblob(100)", lambda state: state.quarantine.raw(state.quarantine.get(1))),
         ("UPDATE quarantine SET raw = NULL", lambda state: state.quarantine.raw(state.quarantine.get(1))),
-        ("UPDATE audience_key SET epoch_end = 0", lambda state: state.keys.get(states.audience_key().id)),
+        (
+            "UPDATE audience_key SET epoch_end = 0",
+            lambda state: state.keys.get(states.audience_key().id, states.ENDPOINT),
+        ),
     ],
 )
 def test_a_changed_row_is_corrupt(state: ReaderState, damage: str, look: object) -> None:
