@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from agencybus.subscribing.delivery import Delivery, Position
+from agencybus.wire.headers import FrameHeader
 from agencybus_schemas.events import Event
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
@@ -58,8 +59,12 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def encode(delivery: Delivery, *, redelivered: bool) -> bytes:
+    """One line of a delivery, with its line feed."""
+    return line_of(delivery.position, delivery.header, delivery.event, redelivered=redelivered)
+
+
+def line_of(position: Position, header: FrameHeader, event: Event, *, redelivered: bool) -> bytes:
     """One line, with its line feed."""
-    header = delivery.header
     sealed = Sealed(
         header.endpoint,
         header.writer,
@@ -67,5 +72,4 @@ def encode(delivery: Delivery, *, redelivered: bool) -> bytes:
         _EPOCH + timedelta(microseconds=header.sealed_at),
         header.directory.hex(),
     )
-    line = Line(delivery.position, header.type, header.label, sealed, redelivered, delivery.event)
-    return _ENCODER.encode(line) + b"\n"
+    return _ENCODER.encode(Line(position, header.type, header.label, sealed, redelivered, event)) + b"\n"
