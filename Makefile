@@ -69,8 +69,9 @@ build-check: $(INSTALLED) ## build both and try them in an empty environment
 	@$(SAY) "wheel and sdist in an empty environment"
 	@$(PYTEST) -m build
 
-bench: $(INSTALLED) ## events/s and bytes against plain aiokafka + fastavro
-	@$(BIN)/python bench/throughput.py
+bench: $(INSTALLED) ## events/s, bytes and latency beside plain aiokafka + fastavro; minutes
+	@$(BIN)/python bench/codec.py
+	@$(BIN)/python bench/side_by_side.py
 
 format: $(INSTALLED) ## let ruff mend what it can
 	@$(BIN)/ruff check --fix .

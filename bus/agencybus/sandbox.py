@@ -129,7 +129,9 @@ def make(
     return sandbox
 
 
-def sign(sandbox: Sandbox, spec: FederationSpec, rings: dict[str, Keyring], authorities: dict[str, Authority]) -> None:
+def sign(
+    sandbox: Sandbox, spec: FederationSpec, rings: Mapping[str, Keyring], authorities: Mapping[str, Authority]
+) -> None:
     """Sign the directory of a sandbox, for the first time or anew."""
     began = time.time_ns() // 1000 - DAY_US
     keys = {
