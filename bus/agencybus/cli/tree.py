@@ -23,10 +23,13 @@ from agencybus.errors import BusError, ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Groups of entry points (name = module:app) by which packages add commands, ours and an agency's own: panel, help.
-PLUGINS: Final = {
-    "agencybus.producers": ("Publish", "Publish what a system of an agency gives; see `{name} --help`."),
-    "agencybus.commands": ("More", "Brought by {package}."),
+# Groups of entry points (name = module:app) by which packages add commands, ours and an agency's own; their panel.
+PLUGINS: Final = {"agencybus.producers": "Publish", "agencybus.commands": "More"}
+# Their help stands in modules that `--help` does not load. So: one line here for ours, the package's name for others.
+_ABOUT: Final = {
+    "fbi": "Alerts on wanted persons from the FBI's list; only what changed since the last run.",
+    "hold": "A cargo hold from a form: set, changed, released.",
+    "sighting": "A sighting of a wanted person from a form.",
 }
 
 
@@ -113,11 +116,11 @@ def _say_version(*, asked: bool) -> None:
 def _plugins() -> Iterator[Entry]:
     """Commands that installed packages bring by entry points."""
     installed = entry_points()
-    for group, (panel, about) in PLUGINS.items():
+    for group, panel in PLUGINS.items():
         for point in sorted(installed.select(group=group)):
-            package = point.dist.name if point.dist else "a package"
-            about_it = about.format(name=point.name, package=package)
-            yield Entry(point.name, point.module, panel, about_it, point.attr or "app")
+            brought_by = f"Brought by {point.dist.name if point.dist else 'a package'}."
+            about = _ABOUT.get(point.name, brought_by)
+            yield Entry(point.name, point.module, panel, about, point.attr or "app")
 
 
 class _Root(TyperGroup):
