@@ -1,6 +1,6 @@
 """Following grants: every audience key that this endpoint was given, by id.
 
-One follower serves all channels of a process. It reads the compacted grant topics of the agencies that concern it,
+One follower serves all channels of a process. It reads the grant topics of the agencies that concern it,
 verifies every record as any other, and opens what is addressed to this endpoint. Keys are kept for ever.
 """
 

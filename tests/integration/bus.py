@@ -128,7 +128,6 @@ async def write(federation: Sandbox, value: bytes, *, topic: str = CHANNEL, endp
     """Write bytes to a topic with an endpoint's certificate: what a broker's operator could do, too."""
     writer = RecordWriter(config.load(federation.publisher(endpoint), PublisherConfig).kafka.settings())
     try:
-        key = value[-48:].hex().encode() if topic.endswith(".grants") else None  # compacted topics want one
-        return await writer.send(topic, 0, value, key)
+        return await writer.send(topic, 0, value)
     finally:
         await writer.close()

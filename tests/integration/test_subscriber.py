@@ -79,14 +79,12 @@ class Rogue:
 
     def grant(self, key: bytes, audience: list[str], *, now: int) -> list[Record]:
         """The grants of a key."""
-        granted = AudienceKey(
-            key, ids.audience_key_id(key), self.endpoint, ids.audience_digest(audience), now - 10_000_000, now + 10**9
-        )
+        keys = {name: keyring(self.federation, name).kem.public for name in audience}
+        digest = ids.audience_digest((name, kem.id) for name, kem in keys.items())
+        granted = AudienceKey(key, ids.audience_key_id(key), self.endpoint, digest, now - 10_000_000, now + 10**9)
         made = []
         for agency in sorted({name.partition("/")[0] for name in audience}):
-            kems = [
-                (name, keyring(self.federation, name).kem.public) for name in audience if name.startswith(f"{agency}/")
-            ]
+            kems = [(name, kem) for name, kem in keys.items() if name.startswith(f"{agency}/")]
             fields = {"realm": self.node.realm, "agency": agency, "sealed_at": now}
             made.append(
                 sealer.seal_grant(granted, kems, self.keyring.signer, directory=self.node.directory.digest, **fields)  # type: ignore[arg-type]

@@ -286,6 +286,7 @@ def authority() -> Iterator[Vector]:
         ("grant-agency", "a recipient of another agency", grant_record(recipients=[(INM, KEMS[INM].public)])),
         ("grant-stranger", "a recipient that nobody knows", grant_record(recipients=[("mx.fgr/x", KEMS[FGR].public)])),
         ("grant-key", "a recipient with another's key", grant_record(recipients=[(FGR, KEMS[INM].public)])),
+        ("grant-key-past", "a recipient's key past its time", grant_record(recipients=[(FGR, KEMS["past"].public)])),
     ):
         yield bad("recipient-invalid", name, comment, record, place="us.fbi.grants/0")
 

@@ -58,7 +58,7 @@ def kem_key(name: str) -> suite.KemPrivateKey:
 
 
 SIGNERS: Final = {name: signing_key(name) for name in (FBI, CBP, FGR, INM, GONE, "expired", "future", "stranger")}
-KEMS: Final = {name: kem_key(name) for name in (FBI, CBP, FGR, INM, GONE)}
+KEMS: Final = {name: kem_key(name) for name in (FBI, CBP, FGR, INM, GONE, "past")}
 
 
 def _signer(name: str, start: int = NOW - 100 * DAY, end: int = NOW + 265 * DAY) -> SignerKey:
@@ -66,9 +66,9 @@ def _signer(name: str, start: int = NOW - 100 * DAY, end: int = NOW + 265 * DAY)
     return SignerKey(mldsa=public.mldsa87, p384=public.p384, not_before=start, not_after=end)
 
 
-def _kem(name: str) -> KemKey:
+def _kem(name: str, start: int = NOW - 20 * DAY) -> KemKey:
     public = KEMS[name].public
-    return KemKey(mlkem=public.mlkem1024, p384=public.p384, not_before=NOW - 20 * DAY, not_after=NOW + 15 * DAY)
+    return KemKey(mlkem=public.mlkem1024, p384=public.p384, not_before=start, not_after=start + 35 * DAY)
 
 
 def _programme(name: str, *types: str, **changes: object) -> Programme:
@@ -114,7 +114,9 @@ _FBI: Final = _endpoint(
 )
 _GONE: Final = _endpoint(GONE, "USA SECRET//LES", publishes=_ALERTS)
 _CBP: Final = _endpoint(CBP, "USA SECRET//LES", publishes={"holds": ("cargo_hold",)}, reads=("holds",))
-_FGR: Final = _endpoint(FGR, "MEX RESERVADA", publishes={"fugitives": ("alert",)})
+_FGR: Final = _endpoint(
+    FGR, "MEX RESERVADA", publishes={"fugitives": ("alert",)}, kems=(_kem("past", NOW - 50 * DAY), _kem(FGR))
+)
 _INM: Final = _endpoint(INM, "MEX RESERVADA")
 
 
@@ -187,8 +189,8 @@ class FixedView:
         return NOW - 3 * DAY if digest == OLD.digest else None
 
 
-AUDIENCE: Final = ids.audience_digest([FBI, FGR])
-HOLDS_AUDIENCE: Final = ids.audience_digest([CBP, FBI])
+AUDIENCE: Final = ids.audience_digest((name, KEMS[name].public.id) for name in (FBI, FGR))
+HOLDS_AUDIENCE: Final = ids.audience_digest((name, KEMS[name].public.id) for name in (CBP, FBI))
 
 
 def audience_key(name: str = "fugitives", **changes: object) -> AudienceKey:

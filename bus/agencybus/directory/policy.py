@@ -41,12 +41,14 @@ class Audience(msgspec.Struct, frozen=True):
 
     Attributes:
         endpoints: names, sorted.
-        digest: their digest, 48 bytes (wire.ids.audience_digest).
+        digest: of them with their encapsulation keys at that moment, 48 bytes (wire.ids.audience_digest).
+        directory: digest of the directory that says so, 48 bytes.
         until: first moment after the asked one at which the passing of time alone may change the answer, microseconds.
     """
 
     endpoints: tuple[str, ...]
     digest: bytes
+    directory: bytes
     until: int
 
 
@@ -177,11 +179,13 @@ def audience(  # noqa: PLR0917 - as may_publish
     """
     may_publish(d, publisher, event_type, label, programme, at)
     way = _Way(d, publisher, event_type, label, programme, at)
-    names = tuple(name for name in sorted(d.endpoints) if way.refusal(d.endpoints[name]) is None)
+    keys = {name: d.endpoints[name].kem_at(at) for name in sorted(d.endpoints)}
+    members = {name: key.id for name, key in keys.items() if key and way.refusal(d.endpoints[name]) is None}
+    names = tuple(members)
     if not set(names) - {publisher}:
         raise PolicyError("audience-empty", f"nobody but {publisher} may read {event_type} {label} in {programme}")
     until = min((moment for moment in _boundaries(d, programme) if moment > at), default=FOREVER)
-    return Audience(names, ids.audience_digest(names), until)
+    return Audience(names, ids.audience_digest(members.items()), d.digest, until)
 
 
 def _parties(d: Directory, endpoint: str, programme: str) -> tuple[Endpoint, Programme]:

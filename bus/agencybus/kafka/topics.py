@@ -71,15 +71,15 @@ def place(topic: str) -> Channel | Grants:
     )
 
 
-def topic_settings(*, copies: int, compact: bool = False) -> dict[str, str]:
+def topic_settings(*, copies: int) -> dict[str, str]:
     """The settings of a topic (design, section 4).
 
     Args:
         copies: replicas; with three or more a quorum of two acknowledges.
-        compact: keep the newest record of each key for ever instead of all records for a time: grants.
     """
     return {
-        "cleanup.policy": "compact" if compact else "delete",
+        # Not compacted, grants neither: whoever may write to a topic could erase a record by writing its key again.
+        "cleanup.policy": "delete",
         "compression.type": "uncompressed",  # a producer's compressed batch is stored unpacked
         "max.message.bytes": str(MESSAGE_BYTES),
         "message.timestamp.type": "LogAppendTime",  # or a backdated record would be deleted at once
@@ -104,14 +104,10 @@ async def create_missing(settings: KafkaSettings, topics: Mapping[str, int], *, 
         ConfigError: `config-invalid` if a name is no topic of this bus.
         TransportError: `broker-unreachable`, or `broker-refused` with the broker's reason.
     """
+    settled = topic_settings(copies=copies)
     wanted = [
-        NewTopic(
-            name=name,
-            num_partitions=partitions,
-            replication_factor=copies,
-            topic_configs=topic_settings(copies=copies, compact=isinstance(place(name), Grants)),
-        )
-        for name, partitions in topics.items()
+        NewTopic(name=str(place(name)), num_partitions=count, replication_factor=copies, topic_configs=settled)
+        for name, count in topics.items()
     ]
     async with _admin(settings) as admin:
         response = await admin.create_topics(wanted)
@@ -155,10 +151,9 @@ async def differences(settings: KafkaSettings, topics: Mapping[str, int], *, cop
             sentences.append(f"{name} has {len(found[name])} partitions, not {partitions}")
         if (least := min(len(partition["replicas"]) for partition in found[name])) < copies:
             sentences.append(f"{name} has {least} replicas, not {copies}")
-        expected = topic_settings(copies=copies, compact=isinstance(place(name), Grants))
         sentences += [
             f"{name}: {key} is {configured[name].get(key)}, not {value}"
-            for key, value in expected.items()
+            for key, value in topic_settings(copies=copies).items()
             if configured[name].get(key) != value
         ]
     return sentences

@@ -1,6 +1,7 @@
 """Audience keys of a publisher: made, granted to the whole audience, used for at most a day.
 
-An epoch ends early when the audience changes: the new audience has another digest, so it gets another key at once.
+An epoch ends early when the audience changes, or the encapsulation key of one of its endpoints: the digest of the
+audience is another then, so it gets another key at once.
 The next epoch's key is granted ten minutes ahead, so that no reader waits at midnight.
 """
 
@@ -12,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from agencybus.directory.model import Directory
 from agencybus.directory.policy import Audience
 from agencybus.errors import EventError
 from agencybus.grants import GrantFollower, grants_topic
@@ -96,8 +98,11 @@ class Granter:
             _log.warning("not-granted-ahead", error=str(error))  # it is granted when the epoch begins
 
     async def _grant(self, audience: Audience, start: int) -> AudienceKey:
-        directory, node = self._node.directory, self._node
-        if node.directory_health().expired and not self._state.knows_audience(audience.digest):
+        node = self._node
+        directory = node.history.get(audience.directory)  # the one that gave the audience: it may have changed since
+        if directory is None:
+            raise EventError("directory-invalid", "the directory that gave the audience is not kept")
+        if node.directory_health().expired and not self._granted_before(audience, directory, start):
             raise EventError("directory-expired", "this audience is new, and the directory is past its date")
         secret = suite.random_key()
         key = AudienceKey(
@@ -115,8 +120,9 @@ class Granter:
             if kem is None:
                 raise EventError("directory-invalid", f"{name} has no encapsulation key for the epoch")
             agencies[endpoint.agency].append((name, suite.KemPublicKey(kem.mlkem, kem.p384)))
-        topic = grants_topic(node.endpoint.partition("/")[0])
-        for agency, recipients in sorted(agencies.items()):
+        # The own agency last: who finds its grant (`adopt`) may take it that all others have theirs.
+        own = node.endpoint.partition("/")[0]
+        for agency, recipients in sorted(agencies.items(), key=lambda item: (item[0] == own, item[0])):
             record = await asyncio.to_thread(
                 sealer.seal_grant,
                 key,
@@ -127,7 +133,17 @@ class Granter:
                 sealed_at=node.now(),
                 directory=directory.digest,
             )
-            await self._writer.send(topic, 0, record.encode(), f"{key.id.hex()}/{agency}".encode())
+            await self._writer.send(grants_topic(own), 0, record.encode())
         self._state.put_audience_key(key)
         _log.info("granted", key=key.id.hex()[:16], readers=len(audience.endpoints), until=key.epoch_end)
         return key
+
+    def _granted_before(self, audience: Audience, directory: Directory, at: int) -> bool:
+        """Whether the same endpoints had a key before, be it under earlier keys of their own: that is no widening."""
+        members = [directory.endpoints[name] for name in audience.endpoints]
+        changes = {moment for member in members for key in member.kems for moment in (key.not_before, key.not_after)}
+        for moment in (at, *sorted((change for change in changes if change < at), reverse=True)):
+            kems = [(member.name, kem.id) for member in members if (kem := member.kem_at(moment))]
+            if len(kems) == len(members) and self._state.knows_audience(ids.audience_digest(kems)):
+                return True
+        return False

@@ -23,7 +23,7 @@ class AudienceKey:
         key: 32 bytes; never shown.
         id: audience_key_id, 48 bytes.
         endpoint: who granted it.
-        audience: digest of the whole audience, 48 bytes.
+        audience: digest of the whole audience and its keys, 48 bytes.
         epoch_start: µs since the epoch; frames sealed before are refused.
         epoch_end: µs since the epoch; frames sealed at or after it are refused.
     """

@@ -189,8 +189,10 @@ def _check_recipients(header: GrantHeader, directory: Directory) -> None:
         recipient = directory.endpoints.get(line.endpoint)
         if recipient is None or recipient.agency != header.agency:
             raise RecordError(Step.AUTHORITY, "recipient-invalid", f"{line.endpoint} is no endpoint of {header.agency}")
-        if recipient.kem(line.kem_key_id) is None:
-            raise RecordError(Step.AUTHORITY, "recipient-invalid", f"a key that is not of {line.endpoint}")
+        key = recipient.kem(line.kem_key_id)
+        if key is None or not key.valid(header.epoch_start):
+            what = f"a key that is not of {line.endpoint}, or not valid when the epoch begins"
+            raise RecordError(Step.AUTHORITY, "recipient-invalid", what)
 
 
 def attest(raw: bytes, place: Place, directory: Directory, *, now: int) -> str:

@@ -40,9 +40,12 @@ def audience_key_id(audience_key: bytes) -> bytes:
     return tagged("audience-key", audience_key)
 
 
-def audience_digest(endpoints: Iterable[str]) -> bytes:
-    """Digest of a whole audience: its endpoint names, sorted."""
-    return tagged("audience", *(_text(name) for name in sorted(endpoints)))
+def audience_digest(members: Iterable[tuple[str, bytes]]) -> bytes:
+    """Digest of a whole audience: each endpoint's name and kem_key_id (48 bytes), sorted.
+
+    With the keys in it, an endpoint that changes its key makes another audience, and gets another audience key.
+    """
+    return tagged("audience", *(_text(name) + kem for name, kem in sorted(members)))
 
 
 def first_previous(realm: bytes, endpoint: str, writer: str, channel: str, partition: int) -> bytes:

@@ -10,6 +10,7 @@ from agencybus.directory.model import Deny, Receive, Release, Withdrawal
 from agencybus.directory.spec import EndpointKeys, FederationSpec
 from agencybus.errors import PolicyError
 from agencybus.label import Label
+from agencybus.seal.suite import KemPrivateKey
 from agencybus.wire import ids
 from federation import AT, DAY, Federation, sample, with_country, with_endpoint, with_programme
 
@@ -48,7 +49,20 @@ def test_the_audience_is_who_is_cleared_and_the_publisher(label: str, entitled: 
     audience = policy.audience(sample().directory, WANTED, "alert", Label.parse(label), "fugitives", AT)
     assert set(audience.endpoints) == entitled | {WANTED}
     assert list(audience.endpoints) == sorted(audience.endpoints)
-    assert audience.digest == ids.audience_digest(audience.endpoints)
+    keys = sample().kem
+    assert audience.digest == ids.audience_digest((name, keys[name].public.id) for name in audience.endpoints)
+    assert audience.directory == sample().directory.digest
+
+
+def test_another_key_of_a_reader_makes_another_audience() -> None:
+    """So a key that was stolen or lost ends the epoch as soon as the directory has another."""
+    federation, other = sample(), KemPrivateKey.generate().public
+    newer = EndpointKeys.of(federation.signing[FLOOR].public, other, not_before=AT - 1)
+    changed = federation.changed(keys=lambda keys: keys | {FLOOR: newer})
+    asked = (WANTED, "alert", Label.parse("UNCLASSIFIED//REL TO USA, MEX"), "fugitives", AT)
+    before, after = policy.audience(federation.directory, *asked), policy.audience(changed.directory, *asked)
+    assert before.endpoints == after.endpoints
+    assert before.digest != after.digest
 
 
 def test_a_label_of_the_other_country_is_read_by_equivalence() -> None:
