@@ -19,7 +19,7 @@ from agencybus.kafka.connection import KafkaSettings
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-_T = TypeVar("_T", bound="EndpointConfig")
+_T = TypeVar("_T", bound="Table")
 _S = TypeVar("_S", bound="Table")
 
 
@@ -85,6 +85,18 @@ class EndpointConfig(Table, frozen=True):
     keyring: KeyringConfig
     directory: DirectoryConfig
     kafka: KafkaConfig
+
+
+class InspectConfig(Table, frozen=True):
+    """What it takes to look at records without reading events: no keys, and no brokers for records in files.
+
+    Attributes:
+        directory: the directory.
+        kafka: the brokers.
+    """
+
+    directory: DirectoryConfig
+    kafka: KafkaConfig | None = None
 
 
 class PublisherConfig(EndpointConfig, frozen=True):
@@ -168,8 +180,40 @@ def has_table(path: Path, key: str) -> bool:
     Raises:
         ConfigError: `config-invalid`: it can't be read, or is no TOML.
     """
+    return key in _keys(path)
+
+
+def load_any(path: Path, *kinds: type[_T]) -> _T:
+    """Read a configuration file of one of several kinds, told apart by the keys at its top.
+
+    Args:
+        path: the TOML file.
+        kinds: the classes; of those that fit, the first is meant.
+
+    Raises:
+        ConfigError: `config-invalid`, naming file, key and reason.
+    """
+    keys = _keys(path)
+
+    def fit(kind: type[_T]) -> tuple[bool, int]:
+        known = set(kind.__struct_encode_fields__)
+        return keys <= known, len(keys & known)
+
+    return load(path, max(kinds, key=fit))
+
+
+def knows(path: Path, kind: type[Table]) -> bool:
+    """Whether a class knows all keys at the top of a file.
+
+    Raises:
+        ConfigError: `config-invalid`: it can't be read, or is no TOML.
+    """
+    return _keys(path) <= set(kind.__struct_encode_fields__)
+
+
+def _keys(path: Path) -> set[str]:
     try:
-        return key in msgspec.toml.decode(_read(path), type=dict[str, Any])
+        return set(msgspec.toml.decode(_read(path), type=dict[str, Any]))
     except msgspec.DecodeError as error:
         raise ConfigError("config-invalid", str(error), where=str(path)) from None
 

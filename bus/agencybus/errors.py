@@ -221,6 +221,9 @@ CODES: Final[dict[str, Code]] = {
         _C, Reaction.REFUSE, "The reference names one message for ever; use a new one for new content."
     ),
     "not-confirmed": Code(_C, Reaction.REFUSE, "Look at it with --dry-run; if it is right, say --yes."),
+    "export-unwritable": Code(
+        _C, Reaction.REFUSE, "Name a new file in a folder that is there, with room and the right to write."
+    ),
     "source-unreadable": Code(_C, Reaction.REFUSE, "Name files that are there and that this user may read."),
     "publisher-closed": Code(_C, Reaction.REFUSE, "Open the publisher first; it refuses after close()."),
     "not-accepted": Code(

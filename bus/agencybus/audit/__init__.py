@@ -1,1 +1,1 @@
-"""Reading again, for operators and auditors: the same verification, and findings instead of deliveries."""
+"""Looking back: topics read again, records looked at without being able to read them. Live state is never touched."""

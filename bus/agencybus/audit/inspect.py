@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 
 from agencybus import lineage
+from agencybus.codec import Codec
 from agencybus.directory import policy
+from agencybus.directory.policy import Ruling
 from agencybus.directory.views import DirectoryView
 from agencybus.errors import RecordError, Step
-from agencybus.seal import opener
+from agencybus.keyring import Keyring
+from agencybus.seal import grant, opener
+from agencybus.seal.grant import AudienceKey
+from agencybus.seal.opener import Authentic, Place
 from agencybus.wire import envelope
-from agencybus.wire.headers import FrameHeader, Header, LineageHeader
+from agencybus.wire.headers import FrameHeader, GrantHeader, Header, LineageHeader
+from agencybus_schemas.events import Event
 
-NEEDS_KEY: Final = frozenset({Step.AUDIENCE_KEY, Step.DECRYPT, Step.UNPACK, Step.COMMITMENT, Step.DECODE})
+PASSED: Final = "passed"
+REFUSED: Final = "refused"
+NOT_REACHED: Final = "not reached"  # a step before it refused the record
+NOT_APPLICABLE: Final = "not applicable"  # to this kind of record
+NOT_DECIDED: Final = "not decided"  # what it takes is not at hand
+NEEDS_KEY: Final = "needs a key"
+VERDICTS: Final = (PASSED, REFUSED, NOT_REACHED, NOT_APPLICABLE, NOT_DECIDED, NEEDS_KEY)
+
+_KEYED: Final = (Step.AUDIENCE_KEY, Step.DECRYPT, Step.UNPACK, Step.COMMITMENT, Step.DECODE)
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -24,13 +39,15 @@ class Line(msgspec.Struct, frozen=True):
     Attributes:
         step: its number.
         name: its name.
-        verdict: `passed`, `refused`, `not reached`, `not applicable` or `needs a key`.
-        text: a sentence, or the code and reason of a refusal.
+        verdict: one of `VERDICTS`.
+        code: of a refusal, a key of `errors.CODES`; else empty.
+        text: a sentence.
     """
 
     step: int
     name: str
     verdict: str
+    code: str = ""
     text: str = ""
 
 
@@ -41,28 +58,55 @@ class Inspection(msgspec.Struct, frozen=True):
         size: its bytes.
         kind: frame, checkpoint or grant; empty if the envelope does not open.
         digest: its identity, hex.
-        header: field → value, as the record says; not verified unless steps 1 to 5 passed.
+        header: field → value, as the record says.
+        verified: whether steps 1 to 5 passed: the header is what its endpoint signed.
         steps: what each step says.
         audience: the endpoints that may read a frame, if steps 1 to 8 passed.
+        rulings: of a frame that passed steps 1 to 6, every endpoint with yes or no and the rule.
+        events: the events, if they were opened.
     """
 
     size: int
     kind: str
     digest: str
     header: dict[str, Any]
+    verified: bool
     steps: tuple[Line, ...]
     audience: tuple[str, ...] = ()
+    rulings: tuple[Ruling, ...] = ()
+    events: tuple[Event, ...] = ()
 
     @property
     def refused(self) -> Line | None:
         """The step that refuses it."""
-        return next((line for line in self.steps if line.verdict == "refused"), None)
+        return next((line for line in self.steps if line.verdict == REFUSED), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What it takes to run the steps behind the eighth.
+
+    Attributes:
+        keyring: of the endpoint that reads.
+        key: the audience key of an id that an endpoint granted, None if there is none.
+        codec: the event types.
+    """
+
+    keyring: Keyring
+    key: Callable[[bytes, str], AudienceKey | None]
+    codec: Codec
 
 
 def inspect(
-    raw: bytes, place: opener.Place, view: DirectoryView, *, now: int, before: Sequence[bytes] = ()
+    raw: bytes,
+    place: Place,
+    view: DirectoryView,
+    *,
+    now: int,
+    before: Sequence[bytes] = (),
+    opening: Opening | None = None,
 ) -> Inspection:
-    """Run the steps that need no decryption key.
+    """Run the steps: those that need no decryption key, and with one the others as well.
 
     Args:
         raw: the record.
@@ -70,83 +114,130 @@ def inspect(
         view: the known directories.
         now: µs since the epoch.
         before: earlier records of the same partition, oldest first: what the lineage is judged by.
+        opening: the key; None to stop behind step 8.
     """
-    lines: dict[Step, Line] = {}
-    audience: tuple[str, ...] = ()
+    look = _Look(raw, place, view, now)
     try:
-        authentic = opener.authenticate(raw, place, view, now=now)
-        for step in range(Step.LAYOUT, Step.AUTHORITY + 1):
-            lines[Step(step)] = _line(Step(step), "passed")
-        header = authentic.record.header
-        if isinstance(header, LineageHeader):
-            lines[Step.LINEAGE] = _follow(authentic, place, view, before, now)
-        if isinstance(header, FrameHeader):
-            audience = opener.entitle(authentic).endpoints
-            lines[Step.ENTITLEMENT] = _line(Step.ENTITLEMENT, "passed", f"{len(audience)} endpoints may read it")
-        rest = "needs a key"
+        look.run(before, opening)
     except RecordError as error:
-        for step in range(Step.LAYOUT, error.step):
-            lines.setdefault(Step(step), _line(Step(step), "passed"))
-        lines[error.step] = _line(error.step, "refused", f"{error.code}: {error.what}")
-        rest = "not reached"
-    steps = tuple(lines.get(step) or _rest(step, rest) for step in Step)
-    kind, digest, fields = _shown(raw, place)
-    return Inspection(len(raw), kind, digest, fields, steps, audience)
+        look.say(error.step, REFUSED, error.what, error.code)
+    return look.said()
 
 
-def rulings(raw: bytes, place: opener.Place, view: DirectoryView, *, now: int) -> list[policy.Ruling]:
-    """For a frame that passes steps 1 to 6: every endpoint with yes or no and the rule.
+@dataclass(slots=True)
+class _Look:
+    """One record, step by step."""
 
-    Raises:
-        RecordError: a step refuses it.
-    """
-    authentic = opener.authenticate(raw, place, view, now=now)
-    header = authentic.record.header
-    if not isinstance(header, FrameHeader) or authentic.label is None:
-        return []
-    return policy.explain(
-        authentic.directory, header.endpoint, header.type, authentic.label, header.programme, header.sealed_at
-    )
+    raw: bytes
+    place: Place
+    view: DirectoryView
+    now: int
+    lines: dict[Step, Line] = field(default_factory=dict)
+    audience: tuple[str, ...] = ()
+    rulings: tuple[Ruling, ...] = ()
+    events: tuple[Event, ...] = ()
 
+    def say(self, step: Step, verdict: str, text: str = "", code: str = "") -> None:
+        """What a step says; that it says anything means that all before it passed."""
+        for earlier in Step:
+            if earlier < step:
+                self.lines.setdefault(earlier, _line(earlier, PASSED))
+        self.lines[step] = _line(step, verdict, text, code)
 
-def _line(step: Step, verdict: str, text: str = "") -> Line:
-    return Line(int(step), step.name.lower().replace("_", " "), verdict, text)
+    def run(self, before: Sequence[bytes], opening: Opening | None) -> None:
+        authentic = opener.authenticate(self.raw, self.place, self.view, now=self.now)
+        self.say(Step.AUTHORITY, PASSED)
+        match authentic.record.header:
+            case FrameHeader() as header:
+                self._follow(authentic, header, before)
+                self._frame(authentic, header, opening)
+            case LineageHeader() as header:
+                self._follow(authentic, header, before)
+                self._not_for_this_kind(Step.ENTITLEMENT, *_KEYED)
+            case _:
+                self._not_for_this_kind(Step.LINEAGE, Step.ENTITLEMENT, *_KEYED[1:])
+                self._grant(authentic, opening)
 
+    def _not_for_this_kind(self, *steps: Step) -> None:
+        for step in steps:
+            self.lines[step] = _line(step, NOT_APPLICABLE)
 
-def _rest(step: Step, rest: str) -> Line:
-    if rest == "needs a key" and step not in NEEDS_KEY:
-        return _line(step, "not applicable")
-    return _line(step, rest)
-
-
-def _follow(
-    authentic: opener.Authentic, place: opener.Place, view: DirectoryView, before: Sequence[bytes], now: int
-) -> Line:
-    """Step 7, by the records before; alone, a record can only be said to join midway."""
-    header = authentic.record.header
-    assert isinstance(header, LineageHeader)
-    name, head, window = lineage.lineage_of(header), None, dict[int, lineage.Known]()
-    for earlier in before:
-        try:
-            record = opener.authenticate(earlier, place, view, now=now).record
-            if not isinstance(record.header, LineageHeader) or lineage.lineage_of(record.header) != name:
+    def _follow(self, authentic: Authentic, header: LineageHeader, before: Sequence[bytes]) -> None:
+        """Step 7, by the records before. Without the one in front of it only the first record can be judged."""
+        name, head, window = lineage.lineage_of(header), None, dict[int, lineage.Known]()
+        for earlier in before:
+            try:
+                if not _of_lineage(earlier, self.place, name):
+                    continue
+                record = opener.authenticate(earlier, self.place, self.view, now=self.now).record
+                assert isinstance(record.header, LineageHeader)
+                outcome = lineage.advance(head, window, record.header, record.digest, started_at=self.now)
+            except RecordError:
                 continue
-            outcome = lineage.advance(head, window, record.header, record.digest, started_at=now)
-        except RecordError:
-            continue
-        head = outcome.head
-        window |= outcome.learned
-    outcome = lineage.advance(head, window, header, authentic.record.digest, started_at=now)
-    if outcome.duplicate:
-        return _line(Step.LINEAGE, "passed", "a duplicate: the same record came before; readers drop it")
-    if head is None:
-        start = "the lineage's first record" if header.sequence == 0 else "the record before it was not looked at"
-        return _line(Step.LINEAGE, "passed", f"record {header.sequence}: {start}")
-    said = "; ".join(f"{finding.code}: {finding.text}" for finding in outcome.findings)
-    return _line(Step.LINEAGE, "passed", said or f"record {header.sequence} follows record {head.sequence}")
+            head = outcome.head
+            window |= outcome.learned
+        outcome = lineage.advance(head, window, header, authentic.record.digest, started_at=self.now)
+        number = f"record {header.sequence} of {header.endpoint} {header.writer}"
+        if head is None and header.sequence:
+            self.say(Step.LINEAGE, NOT_DECIDED, f"{number}; the records before it are not at hand")
+        elif outcome.duplicate:
+            self.say(Step.LINEAGE, PASSED, f"{number}; the same record lies before it: readers drop this one")
+        else:
+            said = "; ".join(f"{finding.code}: {finding.text}" for finding in outcome.findings)
+            follows = "the first" if head is None else f"follows record {head.sequence}"
+            self.say(Step.LINEAGE, PASSED, f"{number}; {said or follows}")
+
+    def _frame(self, authentic: Authentic, header: FrameHeader, opening: Opening | None) -> None:
+        assert authentic.label is not None
+        self.rulings = tuple(
+            policy.explain(
+                authentic.directory, header.endpoint, header.type, authentic.label, header.programme, header.sealed_at
+            )
+        )
+        audience = opener.entitle(authentic)
+        self.audience = audience.endpoints
+        self.say(Step.ENTITLEMENT, PASSED, f"{len(audience.endpoints)} endpoints may read it")
+        if opening is None or opening.keyring.endpoint not in audience.endpoints:
+            for step in _KEYED:
+                self.lines[step] = _line(step, NEEDS_KEY, "" if opening is None else "this endpoint is not cleared")
+            return
+        key = opening.key(header.audience_key_id, header.endpoint)
+        encoded = opener.unseal(authentic, audience, key, opening.codec)
+        self.say(Step.COMMITMENT, PASSED)
+        self.events = tuple(opener.decode(header, event, opening.codec) for event in encoded)
+        self.say(Step.DECODE, PASSED, f"{len(encoded)} events")
+
+    def _grant(self, authentic: Authentic, opening: Opening | None) -> None:
+        if opening is None:
+            self.lines[Step.AUDIENCE_KEY] = _line(Step.AUDIENCE_KEY, NEEDS_KEY)
+            return
+        keyring = opening.keyring
+        key = grant.open_grant(authentic.record, keyring.endpoint, keyring.kems)
+        if key is None:
+            said = _line(Step.AUDIENCE_KEY, NEEDS_KEY, f"it names no key that {keyring.endpoint} has")
+        else:
+            said = _line(Step.AUDIENCE_KEY, PASSED, "the wrapped key opens, and is the one that the header names")
+        self.lines[Step.AUDIENCE_KEY] = said
+
+    def said(self) -> Inspection:
+        kind, digest, header = _shown(self.raw, self.place)
+        steps = tuple(self.lines.get(step) or _line(step, NOT_REACHED) for step in Step)
+        verified = all(line.verdict == PASSED for line in steps[: Step.CANONICAL])
+        found = (self.audience, self.rulings, self.events)
+        return Inspection(len(self.raw), kind, digest, header, verified, steps, *found)
 
 
-def _shown(raw: bytes, place: opener.Place) -> tuple[str, str, dict[str, Any]]:
+def _line(step: Step, verdict: str, text: str = "", code: str = "") -> Line:
+    return Line(int(step), step.name.lower().replace("_", " "), verdict, code, text)
+
+
+def _of_lineage(raw: bytes, place: Place, name: lineage.LineageId) -> bool:
+    """Whether a record claims to be of a lineage: not verified, to be spared of verifying the others."""
+    header = envelope.split(raw, place.kinds).header
+    return isinstance(header, LineageHeader) and lineage.lineage_of(header) == name
+
+
+def _shown(raw: bytes, place: Place) -> tuple[str, str, dict[str, Any]]:
     try:
         record = envelope.split(raw, place.kinds)
     except RecordError:
@@ -156,8 +247,9 @@ def _shown(raw: bytes, place: opener.Place) -> tuple[str, str, dict[str, Any]]:
 
 def _plain(header: Header) -> dict[str, Any]:
     fields = {name: getattr(header, name) for name in header.__struct_fields__}
-    return {name: value.hex() if isinstance(value, bytes) else value for name, value in fields.items()} | (
-        {"recipients": [{"endpoint": line.endpoint, "kem_key_id": line.kem_key_id.hex()} for line in lines]}
-        if (lines := fields.get("recipients"))
-        else {}
-    )
+    plain = {name: value.hex() if isinstance(value, bytes) else value for name, value in fields.items()}
+    if isinstance(header, GrantHeader):
+        plain["recipients"] = [
+            {"endpoint": line.endpoint, "kem_key_id": line.kem_key_id.hex()} for line in header.recipients
+        ]
+    return plain

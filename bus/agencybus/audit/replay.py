@@ -1,184 +1,224 @@
-"""Replay: a range of a topic, read again by the same thirteen steps, without touching any live state.
+"""Replay: a range of a topic read again, by the same thirteen steps, without touching any live state.
 
-What can't be read is counted by reason, never left out in silence. Every record is judged by the directory that it
-names, whenever it is replayed; which ones that were is part of the result.
+    async with Replay.open(node, target, begin="earliest", end="latest") as replay:
+        async for found in replay.events(): ...
+        replay.summary                    # counts everything, also what could not be read
+
+Partitions are read one after the other, so two replays of one range give the same events in the same order. Heads and
+keys live in a state that ends with the replay. What lies in the topic is given: an event that was published again under
+its reference appears as often as it was sealed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
+from contextlib import aclosing, asynccontextmanager, closing
+from dataclasses import dataclass
+from typing import Final, Self
 
+from agencybus.audit.keys import gather
+from agencybus.audit.ranges import Span, Target, resolve
+from agencybus.audit.summary import Summary
 from agencybus.directory import policy
-from agencybus.errors import TransportError
-from agencybus.grants import GrantFollower
+from agencybus.directory.policy import Ruling
+from agencybus.errors import ConfigError, TransportError
+from agencybus.kafka import topics
 from agencybus.kafka.reader import RecordReader
-from agencybus.kafka.records import Position, RawRecord
+from agencybus.kafka.records import Position, RawRecord, Since
 from agencybus.label import Label
 from agencybus.node import Node
-from agencybus.seal.grant import AudienceKey
 from agencybus.state.reader import ReaderState
+from agencybus.subscribing import delivery
 from agencybus.subscribing.verifier import Verified, Verifier
 from agencybus.wire.headers import FrameHeader
+from agencybus.wire.limits import CLOCK_SKEW_US
+from agencybus_schemas.events import Event
 
-FETCH_SECONDS = 2.0
+FETCH_SECONDS: Final = 1.0
+STALL_SECONDS: Final = 60.0  # without a record, while the range is not read: the reader was rebuilt in vain
 
 
-@dataclass
-class Tally:
-    """What a replay found, everything counted once.
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One event of the range.
 
     Attributes:
-        first: offset that it began at.
-        end: offset that it ended before.
-        records: all records, also those that count nowhere else.
-        frames: frames that this endpoint could read.
-        events: events in them.
-        checkpoints: records without events.
-        duplicates: records that came a second time.
-        not_cleared: verified frames that this endpoint may not read, by the rule that says so.
-        refused: records that a step refused, by step and code.
-        findings: gaps, late records, recovered writers and the like, by code.
-        directories: records by the directory that they name (hex).
+        position: where it lies.
+        header: the frame's verified header: who sealed it, when, under which directory.
+        event: the event.
+        encoded: its signed bytes (Avro).
     """
 
-    first: int = 0
-    end: int = 0
-    records: int = 0
-    frames: int = 0
-    events: int = 0
-    checkpoints: int = 0
-    duplicates: int = 0
-    not_cleared: Counter[str] = field(default_factory=Counter)
-    refused: Counter[str] = field(default_factory=Counter)
-    findings: Counter[str] = field(default_factory=Counter)
-    directories: Counter[str] = field(default_factory=Counter)
+    position: delivery.Position
+    header: FrameHeader
+    event: Event
+    encoded: bytes
 
 
 class Replay:
-    """Reads a partition of a topic as an endpoint that is cleared for it, or is not.
+    """One replay. Make it with `open`, iterate `events` once, then read `summary`.
 
-    Args:
-        node: the endpoint.
-        place: topic and partition.
-        begin: where to begin.
-        end: where to end: an offset is left out itself; `latest` is what the topic holds now.
+    Attributes:
+        summary: what was counted so far.
+        total: offsets in the range.
     """
 
-    def __init__(self, node: Node, place: tuple[str, int], *, begin: Position, end: Position) -> None:
-        self.tally = Tally()
+    def __init__(
+        self, node: Node, state: ReaderState, spans: list[Span], *, begin: Position, types: Collection[str]
+    ) -> None:
+        self.summary = Summary(spans[0].topic, node.endpoint, spans, gone=sum(span.gone for span in spans))
+        self.total = sum(span.count for span in spans)
         self._node = node
-        self._place = place
+        self._state = state
         self._begin = begin
-        self._end = end
+        self._types = frozenset(types)
+        self._stopped = False
 
-    async def run(self, told: Callable[[int, int], None] = lambda _done, _all: None) -> AsyncIterator[Verified]:
-        """Verify record by record, in order; `tally` is whole when it ends.
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, node: Node, target: Target, *, begin: Position, end: Position, types: Collection[str] = ()
+    ) -> AsyncIterator[Self]:
+        """Find the range, then gather the keys that were granted to this endpoint.
 
         Args:
-            told: hears (offsets done, offsets in all).
+            node: the endpoint that reads.
+            target: the channel, or one partition of it.
+            begin: offset, time or `earliest` of the first record.
+            end: offset, time or `latest` of the first record that does not belong to it any more.
+            types: event types to give; empty for all. The others are verified and counted as well.
 
         Raises:
-            TransportError: the topic can't be read.
-            ConfigError: a TLS file can't be used.
+            ConfigError: no channel, or no such range.
+            TransportError: the topic, or the grants for it, can't be had.
         """
-        node = self._node
-        key = node.keyring.storage_key
-        with ReaderState.memory(endpoint=node.endpoint, realm=node.realm, route="replay", storage_key=key) as state:
-            # Everything is from before this moment: a range that begins midway is no alarm.
-            verifier = Verifier(node, state, started_at=node.now(), patience=0.0)
-            await self._learn_keys(verifier)
-            reader = RecordReader(node.kafka)
-            try:
-                first, end = await self._bounds(reader)
-                self.tally.first, self.tally.end = first, end
-                async for raw in self._records(reader, end):
-                    verified = await verifier.verify(raw, patient=False)
-                    self._count(verified)
-                    if verified.outcome is not None and not verified.outcome.duplicate:
-                        with state.transaction(sync=False) as step:
-                            step.head(verified.outcome.lineage, verified.outcome.head)
-                            step.window(verified.outcome.lineage, verified.outcome.learned)
-                        verifier.forget(verified.outcome)
-                    told(raw.next_offset - first, end - first)
-                    yield verified
-            finally:
-                await reader.close()
-
-    async def _learn_keys(self, verifier: Verifier) -> None:
-        """Every key that this endpoint was ever granted by the topic's agency."""
-        found: list[AudienceKey] = []
-        follower = GrantFollower(
-            self._node,
-            [self._place[0].rsplit(".", 2)[0]],
-            known=lambda _key_id, _endpoint: False,
-            on_key=found.append,
-            on_refused=lambda _raw, error: self.tally.refused.update([f"grant: step {int(error.step)} {error.code}"]),
+        channel = topics.place(target.topic)
+        if not isinstance(channel, topics.Channel):
+            hint = "`agencybus inspect` looks at single grants."
+            raise ConfigError("usage", f"{target.topic} holds grants, no events", hint=hint)
+        programme = node.directory.programmes.get(channel.programme)
+        count = 1 if programme is None else programme.partitions  # a programme that is gone may still be replayed
+        partitions = list(range(count)) if target.partition is None else [target.partition]
+        if isinstance(begin, int) and len(partitions) > 1:
+            hint = f"Name the partition: {target.topic}/0."
+            raise ConfigError("usage", f"an offset in a topic of {count} partitions", hint=hint)
+        spans = await resolve(node.kafka, target.topic, partitions, begin, end)
+        state = ReaderState.memory(
+            endpoint=node.endpoint, realm=node.realm, route="replay", storage_key=node.keyring.storage_key
         )
-        await follower.start()
-        following = asyncio.create_task(follower.run())
+        with closing(state):
+            replay = cls(node, state, spans, begin=begin, types=types)
+            # After the range was fixed: a writer grants before it seals.
+            replay.summary.keys, replay.summary.grants_refused = await gather(node, channel.agency, state)
+            yield replay
+
+    def stop(self) -> None:
+        """End behind the record that is being worked on."""
+        self._stopped = True
+
+    async def events(self, progress: Callable[[int], object] = lambda _: None) -> AsyncGenerator[Replayed, None]:
+        """The events of the range, in the order of the topic, partition by partition.
+
+        Args:
+            progress: told how many offsets of the range are done.
+
+        Raises:
+            TransportError: the brokers don't give the rest of the range.
+        """
+        before = 0
+        for span in self.summary.spans:
+            started = self._started()
+            verifier: Verifier | None = None
+            async with aclosing(self._records(span)) as records:
+                async for raw in records:
+                    if verifier is None:
+                        at = raw.timestamp_us + CLOCK_SKEW_US if started is None else started
+                        verifier = Verifier(self._node, self._state, started_at=at, patience=0.0)
+                    for found in await self._verify(verifier, raw):
+                        yield found
+                    progress(before + raw.next_offset - span.first)
+                    if self._stopped:
+                        return
+            before += span.count
+        self.summary.ended = True
+
+    # --- parts
+
+    def _started(self) -> int | None:
+        """Since when no record may be missing at the beginning of a lineage, µs since the epoch.
+
+        From the earliest record on, none may. From an offset on only the broker can say when that was: None.
+        """
+        if isinstance(self._begin, Since):
+            return self._begin.at + CLOCK_SKEW_US  # its clock and the writers' may differ
+        return 0 if self._begin == "earliest" else None
+
+    async def _records(self, span: Span) -> AsyncGenerator[RawRecord, None]:
+        """The records of a range; damage and holes in it are counted."""
+        clock, expected = asyncio.get_running_loop().time, span.first
+        reader, moved_at = RecordReader(self._node.kafka), clock()
         try:
-            await follower.catch_up()
+            if span.count:
+                await reader.start({(span.topic, span.partition): span.first})
+            while expected < span.end:
+                records = await reader.fetch(FETCH_SECONDS)
+                if records:
+                    moved_at = clock()
+                elif clock() - moved_at > STALL_SECONDS:
+                    where = f"{span.topic}/{span.partition}"
+                    raise TransportError("broker-stalled", f"nothing comes from offset {expected} on", where=where)
+                elif reader.positions()[span.topic, span.partition] >= span.end:
+                    break
+                for raw in records:
+                    if raw.offset >= span.end:
+                        break
+                    self.summary.holes += raw.offset - expected
+                    expected = raw.next_offset
+                    if raw.damage is not None:
+                        self.summary.damaged[raw.damage] += 1
+                        self.summary.damaged_offsets += raw.span
+                        continue
+                    yield raw
+                else:
+                    continue
+                break
+            self.summary.holes += max(0, span.end - expected)
         finally:
-            following.cancel()
-            await asyncio.wait({following})
-            await follower.close()
-        for key in found:
-            await verifier.tell_key(key)
+            await reader.close()
 
-    async def _bounds(self, reader: RecordReader) -> tuple[int, int]:
-        """Start the reader; the offsets between which it reads."""
-        place = self._place
-        await reader.start({place: self._begin})
-        first, newest = reader.positions()[place], (await reader.end_offsets())[place]
-        if isinstance(self._end, int):
-            return first, min(self._end, newest)
-        if self._end == "latest":
-            return first, newest
-        there = RecordReader(self._node.kafka)
-        try:
-            await there.start({place: self._end})
-            return first, min(there.positions()[place], newest)
-        finally:
-            await there.close()
-
-    async def _records(self, reader: RecordReader, end: int) -> AsyncIterator[RawRecord]:
-        while reader.positions()[self._place] < end:
-            before = reader.positions()[self._place]
-            for raw in await reader.fetch(FETCH_SECONDS):
-                if raw.offset >= end:
-                    return
-                yield raw
-            if reader.positions()[self._place] == before:
-                what = "no more records came, although the topic holds more"
-                raise TransportError("broker-stalled", what, where=f"{self._place[0]}[{self._place[1]}]")
-
-    def _count(self, verified: Verified) -> None:
-        tally, header = self.tally, verified.header
-        tally.records += 1
+    async def _verify(self, verifier: Verifier, raw: RawRecord) -> list[Replayed]:
+        """Run the steps, count the record, and give the events that were asked for."""
+        verified = await verifier.verify(raw, patient=False)
+        outcome, header = verified.outcome, verified.header
+        if outcome is not None:
+            with self._state.transaction(sync=False) as step:
+                if outcome.head.sequence in outcome.learned:
+                    step.head(outcome.lineage, outcome.head)
+                if outcome.learned:
+                    step.window(outcome.lineage, outcome.learned)
+            verifier.forget(outcome)
         if header is not None:
-            tally.directories[header.directory.hex()] += 1
-        if verified.outcome is not None:
-            tally.findings.update(finding.code for finding in verified.outcome.findings)
-        if verified.refusal is not None:
-            tally.refused[f"step {verified.refusal.step} {verified.refusal.code}"] += 1
-        elif verified.duplicate:
-            tally.duplicates += 1
-        elif verified.skipped:
-            assert isinstance(header, FrameHeader)
-            tally.not_cleared[self._rule(header)] += 1
-        elif isinstance(header, FrameHeader):
-            tally.frames += 1
-            tally.events += len(verified.events)
-        else:
-            tally.checkpoints += 1
+            self.summary.obeyed(verified, self._node.history.superseded_at(header.directory))
+        self.summary.take(verified, self._ruling(verified))
+        if not verified.events or not isinstance(header, FrameHeader):
+            return []
+        if self._types and header.type not in self._types:
+            self.summary.left_out[header.type] += len(verified.events)
+            return []
+        return [
+            Replayed(delivery.Position(raw.topic, raw.partition, raw.offset, number), header, event, encoded)
+            for number, (event, encoded) in enumerate(zip(verified.events, verified.encoded, strict=True))
+        ]
 
-    def _rule(self, header: FrameHeader) -> str:
-        """The rule by which this endpoint may not read a frame."""
+    def _ruling(self, verified: Verified) -> Ruling | None:
+        """The rule by which a frame is for others."""
+        header = verified.header
+        if not verified.skipped or not isinstance(header, FrameHeader):
+            return None
         directory = self._node.history.get(header.directory)
-        assert directory is not None  # it was verified by it
+        assert directory is not None
         label = Label.parse(header.label)
-        reader, at = self._node.endpoint, header.sealed_at
-        return policy.may_read(directory, reader, header.endpoint, header.type, label, header.programme, at).rule
+        return policy.may_read(
+            directory, self._node.endpoint, header.endpoint, header.type, label, header.programme, header.sealed_at
+        )

@@ -6,29 +6,24 @@ import asyncio
 import contextlib
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from agencybus.cli import daemon, output, quarantine
+from agencybus.cli import daemon, output, quarantine, short
 from agencybus.cli.exits import Exit
+from agencybus.cli.stopping import stopping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from rich.text import Text
-
     from agencybus.config import SubscriberConfig
     from agencybus.subscriber import Subscriber
     from agencybus.subscribing.delivery import Delivery
-    from agencybus_schemas.events import Event
 
 app = typer.Typer()
 app.add_typer(daemon.app, name="daemon")
 app.add_typer(quarantine.app, name="quarantine")
 
 LOOK_SECONDS: Final = 0.3  # between two looks whether all is read
-_COLOURS: Final = {"FLASH": "bold red", "IMMEDIATE": "red", "PRIORITY": "yellow", "ROUTINE": "green"}
 
 
 @app.command()
@@ -72,7 +67,7 @@ async def _consume(config: SubscriberConfig, *, count: int | None, follow: bool)
 
     shown = 0
     async with Subscriber.open(config) as bus, contextlib.AsyncExitStack() as stack:
-        stopped = stack.enter_context(_stopping(bus))
+        stopped = stack.enter_context(stopping(bus.end))
         if not follow:
             watcher = asyncio.create_task(_end_when_read(bus))
             stack.callback(watcher.cancel)
@@ -90,27 +85,6 @@ async def _consume(config: SubscriberConfig, *, count: int | None, follow: bool)
     if stopped:
         return Exit.INTERRUPTED if stopped[0] == signal.SIGINT else Exit.DONE
     return Exit.FINDINGS if refused else Exit.DONE
-
-
-@contextlib.contextmanager
-def _stopping(bus: Subscriber) -> Iterator[list[int]]:
-    """End in order on the first SIGINT or SIGTERM; the list has it then. A second one ends at once."""
-    loop, heard = asyncio.get_running_loop(), list[int]()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-
-    def stop(number: int) -> None:
-        heard.append(number)
-        for each in numbers:
-            loop.remove_signal_handler(each)
-        bus.end()
-
-    for number in numbers:
-        loop.add_signal_handler(number, stop, number)
-    try:
-        yield heard
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
 
 
 async def _end_when_read(bus: Subscriber) -> None:
@@ -131,32 +105,4 @@ def _show(delivery: Delivery) -> None:
 
         typer.echo(lines.encode(delivery, redelivered=delivery.redelivered), nl=False)
     else:
-        output.console().print(_short(delivery))
-
-
-def _short(delivery: Delivery) -> Text:
-    from rich.text import Text
-
-    event, header = delivery.event, delivery.header
-    text = Text()
-    text.append(f"{event.reported_at:%Y-%m-%d %H:%M:%SZ}  ", "dim")
-    text.append(f"{header.precedence:<9}  ", _COLOURS.get(header.precedence, ""))
-    text.append(f"{header.type}  ", "bold")
-    text.append(f"{header.endpoint}  {header.label}  ", "cyan")
-    text.append(output.printable(f"{event.reference}  {_title(event)}"))
-    if delivery.redelivered:
-        text.append("  (again)", "dim")
-    return text
-
-
-def _title(event: Event) -> str:
-    """What an event is about, in a few words."""
-    of: Any = event
-    match event.type_name:
-        case "alert":
-            return str(of.headline)
-        case "fugitive_sighting":
-            return f"{of.subject_name}: {of.place}"
-        case "cargo_hold":
-            return f"{of.action} {of.hold_number}: {of.reason}"
-    return ""
+        output.console().print(short.line(delivery.header, delivery.event, again=delivery.redelivered))
