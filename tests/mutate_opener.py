@@ -31,6 +31,7 @@ CALLS = {
     "_check_canonical": 5,
     "_check_body": 1,
     "_check_recipients": 6,
+    "_check_withdrawn": 6,
 }
 STEP_OF_FILE = {"wire/envelope.py": 1, "wire/headers.py": 1, "seal/frame.py": 11, "seal/grant.py": 9, "lineage.py": 7}
 STEP_NAMES = [step.name for step in Step]

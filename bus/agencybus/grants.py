@@ -121,7 +121,12 @@ class GrantFollower:
             if not self._concerns(raw.value, place):
                 return
             authentic = await asyncio.to_thread(
-                opener.authenticate, raw.value, place, self._node.history, now=self._node.now()
+                opener.authenticate,
+                raw.value,
+                place,
+                self._node.history,
+                now=self._node.now(),
+                arrived_at=raw.timestamp_us,
             )
             key = await asyncio.to_thread(
                 grant.open_grant, authentic.record, self._node.endpoint, self._node.keyring.kems

@@ -29,6 +29,7 @@ class Vector:
         step: the step that refuses; 0 otherwise.
         code: the code of the refusal, or of what is reported.
         place: topic/partition where the record is found.
+        arrived: when the broker took it, as the broker says, µs since the epoch; 0 if nobody knows.
         reader: who reads.
         after: vectors that the reader took before.
         key: hex of the audience key that the reader was granted by `granted`; none if empty.
@@ -42,6 +43,7 @@ class Vector:
     step: int = 0
     code: str = ""
     place: str = f"{world.CHANNEL}/0"
+    arrived: int = 0
     reader: str = world.FGR
     after: list[str] = field(default_factory=list)
     key: AudienceKey | None = field(default_factory=world.audience_key)
@@ -60,6 +62,7 @@ class Vector:
             "step": str(self.step or ""),
             "code": self.code,
             "place": self.place,
+            **({"arrived": str(self.arrived)} if self.arrived else {}),
             "reader": self.reader,
             "after": " ".join(self.after),
             "key": granted,
@@ -80,6 +83,7 @@ class Vector:
             step=int(fields["step"] or 0),
             code=fields["code"],
             place=fields["place"],
+            arrived=int(fields.get("arrived", "0")),
             reader=fields["reader"],
             after=fields["after"].split(),
             key=None if fields["key"] == "none" else _key(fields["key"]),
@@ -110,7 +114,9 @@ class MemoryReader:
     def _take(self, vector: Vector) -> tuple[str, int, str]:
         channel, _, partition = vector.place.rpartition("/")
         place = opener.Place(world.REALM, channel, int(partition))
-        authentic = opener.authenticate(vector.record, place, world.FixedView(), now=world.NOW)
+        authentic = opener.authenticate(
+            vector.record, place, world.FixedView(), now=world.NOW, arrived_at=vector.arrived
+        )
         record, header = authentic.record, authentic.record.header
         if not isinstance(header, LineageHeader):
             opened = grant.open_grant(record, vector.reader, [world.KEMS[vector.reader]])

@@ -9,6 +9,8 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec.structs import replace
+
 from agencybus.directory.model import (
     Agency,
     Country,
@@ -41,6 +43,8 @@ FGR: Final = "mx.fgr/watch-floor"
 INM: Final = "mx.inm/fronteras"
 GONE: Final = "us.fbi/withdrawn"
 CHANNEL: Final = "us.fbi.fugitives.routine"
+SUPERSEDED_AT: Final = NOW - 3 * DAY  # when the current directory took the old one's place
+WITHDRAWN_AT: Final = SUPERSEDED_AT - DAY // 2  # from when on the current directory withdraws an endpoint
 
 
 def seed(name: str, size: int) -> bytes:
@@ -57,7 +61,9 @@ def kem_key(name: str) -> suite.KemPrivateKey:
     return suite.KemPrivateKey.from_seeds(seed(f"{name} mlkem", 64), seed(f"{name} kem p384", 48))
 
 
-SIGNERS: Final = {name: signing_key(name) for name in (FBI, CBP, FGR, INM, GONE, "expired", "future", "stranger")}
+SIGNERS: Final = {
+    name: signing_key(name) for name in (FBI, CBP, FGR, INM, GONE, "expired", "future", "stranger", "revoked")
+}
 KEMS: Final = {name: kem_key(name) for name in (FBI, CBP, FGR, INM, GONE, "past")}
 
 
@@ -113,7 +119,14 @@ _FBI: Final = _endpoint(
     publishes=_ALERTS | {"holds": ("cargo_hold",)},
 )
 _GONE: Final = _endpoint(GONE, "USA SECRET//LES", publishes=_ALERTS)
+# What the older directory had: more rights, a signing key more, a reader more, and the withdrawn endpoint.
+_FBI_BEFORE: Final = replace(
+    _FBI,
+    publishes={**_FBI.publishes, "fugitives": ("alert", "fugitive_sighting")},
+    signers=(*_FBI.signers, _signer("revoked")),
+)
 _CBP: Final = _endpoint(CBP, "USA SECRET//LES", publishes={"holds": ("cargo_hold",)}, reads=("holds",))
+_CBP_BEFORE: Final = replace(_CBP, reads=("fugitives", "holds"))
 _FGR: Final = _endpoint(
     FGR, "MEX RESERVADA", publishes={"fugitives": ("alert",)}, kems=(_kem("past", NOW - 50 * DAY), _kem(FGR))
 )
@@ -124,7 +137,7 @@ def _way(kind: type, key: str, other: str) -> tuple[object, ...]:
     return tuple(kind(programme=p.name, types=p.types, **{key: (other,)}) for p in PROGRAMMES)
 
 
-def _files() -> tuple[dict[str, bytes], dict[str, dict[str, bytes]]]:
+def _files(*, before: bool = False) -> tuple[dict[str, bytes], dict[str, dict[str, bytes]]]:
     table = EquivalenceTable(
         version=1,
         note="an example",
@@ -146,12 +159,12 @@ def _files() -> tuple[dict[str, bytes], dict[str, dict[str, bytes]]]:
         "roots/us.json": b"{}",
     }
     us = {
-        "agencies/us.fbi.json": encode_file(Agency(name="us.fbi", endpoints=(_FBI, _GONE))),
-        "agencies/us.cbp.json": encode_file(Agency(name="us.cbp", endpoints=(_CBP,))),
+        "agencies/us.fbi.json": encode_file(Agency(name="us.fbi", endpoints=(_FBI_BEFORE if before else _FBI, _GONE))),
+        "agencies/us.cbp.json": encode_file(Agency(name="us.cbp", endpoints=(_CBP_BEFORE if before else _CBP,))),
         "rules.json": encode_file(
             CountryRules(releases=_way(Release, "to", "mx"), receives=_way(Receive, "from_", "mx"))  # type: ignore[arg-type]
         ),
-        "withdrawals.json": encode_file((Withdrawal(endpoint=GONE, at=NOW - 2 * DAY),)),
+        "withdrawals.json": encode_file(() if before else (Withdrawal(endpoint=GONE, at=WITHDRAWN_AT),)),
     }
     mx = {
         "agencies/mx.fgr.json": encode_file(Agency(name="mx.fgr", endpoints=(_FGR,))),
@@ -164,16 +177,14 @@ def _files() -> tuple[dict[str, bytes], dict[str, dict[str, bytes]]]:
     return joint, {"mx": mx, "us": us}
 
 
-JOINT, COUNTRIES = _files()
-
-
 def _directory(name: str) -> Directory:
     digest = ids.tagged("directory", name.encode())
-    return parse_directory(digest=digest, realm=REALM, joint=JOINT, countries=COUNTRIES, expires_at=NOW + 30 * DAY)
+    joint, countries = _files(before=name == "old")
+    return parse_directory(digest=digest, realm=REALM, joint=joint, countries=countries, expires_at=NOW + 30 * DAY)
 
 
 CURRENT: Final = _directory("current")
-OLD: Final = _directory("old")  # superseded three days ago
+OLD: Final = _directory("old")
 
 
 @dataclass(frozen=True)
@@ -186,10 +197,14 @@ class FixedView:
         return self.known.get(digest)
 
     def superseded_at(self, digest: bytes) -> int | None:
-        return NOW - 3 * DAY if digest == OLD.digest else None
+        return SUPERSEDED_AT if digest == OLD.digest else None
+
+    def in_force(self, at: int) -> Directory | None:
+        return OLD if at < SUPERSEDED_AT else CURRENT
 
 
 AUDIENCE: Final = ids.audience_digest((name, KEMS[name].public.id) for name in (FBI, FGR))
+AUDIENCE_BEFORE: Final = ids.audience_digest((name, KEMS[name].public.id) for name in (CBP, FBI, FGR, GONE))
 HOLDS_AUDIENCE: Final = ids.audience_digest((name, KEMS[name].public.id) for name in (CBP, FBI))
 
 

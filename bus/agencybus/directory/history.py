@@ -17,9 +17,10 @@ import hashlib
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 import msgspec
@@ -72,6 +73,26 @@ class _Chain:
         first, last = bisect_left(self.ends, at - LAG_US), bisect_right(self.starts, at)
         return zip(self.snapshots[first:last], self.ends[first:last], strict=True)
 
+    def newest(self, at: int) -> SnapshotFacts | None:
+        """That which was the newest at a moment; None before the first."""
+        count = bisect_right(self.starts, at)
+        return self.snapshots[count - 1] if count else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """What is known of the kept snapshots.
+
+    Attributes:
+        chains: by name.
+        pinned: digest of a joint snapshot → country → name of its chain.
+        views: by digest, those that a client may have held.
+    """
+
+    chains: Mapping[str, _Chain] = field(default_factory=dict)
+    pinned: Mapping[bytes, Mapping[str, str]] = field(default_factory=dict)
+    views: Mapping[bytes, _View] = field(default_factory=dict)
+
 
 class History:
     """The kept snapshots of one deployment; a `views.DirectoryView`.
@@ -92,8 +113,9 @@ class History:
         self._folder = folder
         self._realm = realm
         self._heads: dict[str, bytes] = {}
-        self._views: dict[bytes, _View] = {}
+        self._known = _Index()
         self._built: OrderedDict[bytes, Directory] = OrderedDict()
+        self._lock = Lock()  # of what is built: verifiers ask from many threads
         self.reload()
 
     @property
@@ -111,7 +133,7 @@ class History:
         except (msgspec.DecodeError, OSError) as error:
             raise _damaged(path) from error
         if heads != self._heads:
-            self._views = self._index(heads)
+            self._known = self._index(heads)
             self._heads = heads
 
     # --- what verifiers ask
@@ -122,14 +144,34 @@ class History:
         Raises:
             DirectoryError: `directory-invalid`, if a kept file is missing or damaged.
         """
-        if (view := self._views.get(digest)) is None:
+        if (view := self._known.views.get(digest)) is None:
             return None
         return self._build(view)
 
     def superseded_at(self, digest: bytes) -> int | None:
         """Since when (microseconds) one of its snapshots had a successor, by that successor's own date; or None."""
-        view = self._views.get(digest)
+        view = self._known.views.get(digest)
         return None if view is None or view.superseded_at == _NEVER else view.superseded_at
+
+    def in_force(self, at: int) -> Directory | None:
+        """Return the directory of the snapshots that were the newest at a moment (microseconds), by their own dates.
+
+        None before the first, and while what the authorities had signed made no directory together.
+        """
+        known = self._known
+        joint = known.chains.get(JOINT, _Chain.of([])).newest(at)
+        if joint is None:
+            return None
+        countries: dict[str, SnapshotFacts] = {}
+        for code, name in known.pinned[joint.digest].items():
+            snapshot = known.chains.get(name, _Chain.of([])).newest(at)
+            if snapshot is None:
+                return None
+            countries[code] = snapshot
+        try:
+            return self._build(_View(joint, countries, _NEVER))
+        except DirectoryError:
+            return None
 
     # --- what the client asks
 
@@ -161,9 +203,9 @@ class History:
         """
         merged = self._heads | dict(heads)
         if merged != self._heads:
-            views = self._index(merged)
+            known = self._index(merged)
             write_whole(self._folder / "heads.json", msgspec.json.encode(merged, order="sorted"))
-            self._heads, self._views = merged, views
+            self._heads, self._known = merged, known
 
     def has(self, digest: bytes) -> bool:
         """Whether a file of that SHA-384 is kept."""
@@ -215,22 +257,26 @@ class History:
     def _targets(self, snapshot: SnapshotFacts) -> TargetsFacts:
         return read_targets(self.read(snapshot.targets.digest), where=f"targets of {snapshot.digest.hex()[:16]}")
 
-    def _index(self, heads: Mapping[str, bytes]) -> dict[bytes, _View]:
+    def _index(self, heads: Mapping[str, bytes]) -> _Index:
         """Find every view that a client may have held: parts at most LAG_US apart."""
         chains = {name: _Chain.of(list(self.ancestors(head))[::-1]) for name, head in heads.items()}
         views: dict[bytes, _View] = {}
+        pinned: dict[bytes, Mapping[str, str]] = {}
         joint_chain = chains.get(JOINT, _Chain.of([]))
         for joint, end in zip(joint_chain.snapshots, joint_chain.ends, strict=True):
-            pins = self.pins(joint.digest)
-            own = {code: chains.get(chain_name(code, pin.digest), _Chain.of([])) for code, pin in pins.items()}
+            names = {code: chain_name(code, pin.digest) for code, pin in self.pins(joint.digest).items()}
+            pinned[joint.digest] = names
+            own = {code: chains.get(name, _Chain.of([])) for code, name in names.items()}
             for view in _views_of(joint, end, own):
                 views[view.digest] = view
-        return views
+        return _Index(chains, pinned, views)
 
     def _build(self, view: _View) -> Directory:
         digest = view.digest
-        if (built := self._built.get(digest)) is not None:
-            return built
+        with self._lock:
+            if (built := self._built.get(digest)) is not None:
+                self._built.move_to_end(digest)  # or forged records that name old views would push out today's
+                return built
         files: dict[str, dict[str, bytes]] = {}
         expires_at = _NEVER
         for name, snapshot in {JOINT: view.joint, **view.countries}.items():
@@ -241,9 +287,10 @@ class History:
         directory = parse_directory(
             digest=digest, realm=self._realm, joint=joint, countries=files, expires_at=expires_at
         )
-        self._built[digest] = directory
-        while len(self._built) > _CACHED:
-            self._built.popitem(last=False)
+        with self._lock:
+            self._built[digest] = directory
+            while len(self._built) > _CACHED:
+                self._built.popitem(last=False)
         return directory
 
 

@@ -16,6 +16,9 @@ class DirectoryView(Protocol):
     def superseded_at(self, digest: bytes) -> int | None:
         """Return since when (microseconds) a newer one is in force; None if it is in force, or not known."""
 
+    def in_force(self, at: int) -> Directory | None:
+        """Return the one that was in force at a moment (microseconds), as is known today; None before the first."""
+
 
 class MemoryHistory:
     """A history without a disk, for replay and tests."""
@@ -24,6 +27,7 @@ class MemoryHistory:
         """Begin with (directory, in force since, microseconds) pairs, oldest first."""
         self._directories: dict[bytes, Directory] = {}
         self._superseded: dict[bytes, int] = {}
+        self._begins: list[tuple[int, Directory]] = []
         self._current: bytes | None = None
         for directory, at in directories:
             self.add(directory, at)
@@ -34,6 +38,7 @@ class MemoryHistory:
             self._superseded[self._current] = at
         self._superseded.pop(directory.digest, None)
         self._directories[directory.digest] = directory
+        self._begins.append((at, directory))
         self._current = directory.digest
 
     def get(self, digest: bytes) -> Directory | None:
@@ -43,3 +48,7 @@ class MemoryHistory:
     def superseded_at(self, digest: bytes) -> int | None:
         """Return since when (microseconds) a newer one is in force, or None."""
         return self._superseded.get(digest)
+
+    def in_force(self, at: int) -> Directory | None:
+        """Return the one that was in force at a moment (microseconds); None before the first."""
+        return next((directory for begin, directory in reversed(self._begins) if begin <= at), None)

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+import msgspec
+
 from agencybus.codec import Codec
 from agencybus.directory import policy
 from agencybus.directory.model import Directory, Endpoint, SignerKey
@@ -61,15 +63,17 @@ class Authentic:
     Attributes:
         record: its parts.
         directory: the directory that the writer obeyed.
+        successor: the one that was in force when the record was sealed, if that is another: it may only take away.
         label: the frame's label; None for records without.
     """
 
     record: Record
     directory: Directory
+    successor: Directory | None
     label: Label | None
 
 
-def authenticate(raw: bytes, place: Place, view: DirectoryView, *, now: int) -> Authentic:
+def authenticate(raw: bytes, place: Place, view: DirectoryView, *, now: int, arrived_at: int = 0) -> Authentic:
     """Steps 1 to 6: who says this, here, and may they?
 
     Args:
@@ -77,17 +81,26 @@ def authenticate(raw: bytes, place: Place, view: DirectoryView, *, now: int) -> 
         place: where it was found.
         view: the known directories.
         now: µs since the epoch, by the reader's clock.
+        arrived_at: when the broker took it, µs since the epoch, as the broker says; 0 if nobody knows. It can only
+            make a reader stricter.
 
     Raises:
         RecordError: with the step that refused it. `directory-unknown` is to be tried again later.
     """
     record = envelope.split(raw, place.kinds)
     _check_place(record, place)
-    directory, endpoint, signer = _find_signer(record, view, now)
+    directory, successor = _find_directories(record, view)
+    signer = _find_signer(record, directory)
+    if successor is not None:
+        _find_signer(record, successor)
+    if record.header.sealed_at > now + limits.CLOCK_SKEW_US:
+        ahead = (record.header.sealed_at - now) // 1_000_000
+        raise RecordError(Step.SIGNER, "sealed-in-future", f"sealed {ahead} s ahead of this clock")
     _verify_signatures(record, signer)
     _check_canonical(record)
-    label = _check_authority(record, directory, endpoint)
-    return Authentic(record, directory, label)
+    label = _check_authority(record, directory, successor)
+    _check_withdrawn(record, view, arrived_at)
+    return Authentic(record, directory, successor, label)
 
 
 def _check_place(record: Record, place: Place) -> None:
@@ -104,15 +117,24 @@ def _check_place(record: Record, place: Place) -> None:
         raise RecordError(Step.PLACE, "channel-mismatch", f"a grant of {header.endpoint}", where=place.channel)
 
 
-def _find_signer(record: Record, view: DirectoryView, now: int) -> tuple[Directory, Endpoint, SignerKey]:
+def _find_directories(record: Record, view: DirectoryView) -> tuple[Directory, Directory | None]:
+    """The directory that the writer obeyed; beside it, if it had a successor by then, the one that was in force."""
     # --- step 3: signer known and valid
     header, at = record.header, record.header.sealed_at
     directory = view.get(header.directory)
     if directory is None:
         raise RecordError(Step.SIGNER, "directory-unknown", f"directory {header.directory.hex()[:16]}…")
     superseded = view.superseded_at(header.directory)
-    if superseded is not None and at > superseded + SUPERSEDED_US:
+    if superseded is None or at < superseded:
+        return directory, None
+    if at > superseded + SUPERSEDED_US:
         raise RecordError(Step.SIGNER, "directory-superseded", "sealed a day or more after the directory's successor")
+    return directory, view.in_force(at)
+
+
+def _find_signer(record: Record, directory: Directory) -> SignerKey:
+    # --- step 3: signer known and valid
+    header, at = record.header, record.header.sealed_at
     endpoint = directory.endpoints.get(header.endpoint)
     if endpoint is None:
         raise RecordError(Step.SIGNER, "endpoint-unknown", header.endpoint)
@@ -125,9 +147,7 @@ def _find_signer(record: Record, view: DirectoryView, now: int) -> tuple[Directo
         raise RecordError(Step.SIGNER, "signer-not-yet-valid", f"sealed before the key of {endpoint.name} is valid")
     if at >= signer.not_after:
         raise RecordError(Step.SIGNER, "signer-expired", f"sealed after the key of {endpoint.name} expired")
-    if at > now + limits.CLOCK_SKEW_US:
-        raise RecordError(Step.SIGNER, "sealed-in-future", f"sealed {(at - now) // 1_000_000} s ahead of this clock")
-    return directory, endpoint, signer
+    return signer
 
 
 @lru_cache(maxsize=4096)
@@ -159,10 +179,13 @@ def _check_canonical(record: Record) -> None:
         raise RecordError(Step.CANONICAL, "header-not-canonical", "encoding the header anew gives other bytes")
 
 
-def _check_authority(record: Record, directory: Directory, endpoint: Endpoint) -> Label | None:
+def _check_authority(record: Record, directory: Directory, successor: Directory | None) -> Label | None:
     # --- step 6: authority
+    endpoint = directory.endpoints[record.header.endpoint]
     match record.header:
         case FrameHeader() as header:
+            if successor is not None:
+                _check_publication(header, successor, endpoint)
             return _check_publication(header, directory, endpoint)
         case CheckpointHeader() as header:
             programme, _, lane = header.channel.removeprefix(f"{endpoint.agency}.").partition(".")
@@ -171,6 +194,23 @@ def _check_authority(record: Record, directory: Directory, endpoint: Endpoint) -
         case GrantHeader() as header:
             _check_recipients(header, directory)
     return None
+
+
+def _check_withdrawn(record: Record, view: DirectoryView, arrived_at: int) -> None:
+    """A withdrawal, once known, counts from its own moment on, whatever older directory a record names.
+
+    And for what came later, whatever time it says that it was sealed at: who holds a stolen key writes any time.
+    """
+    # --- step 6: authority
+    header, today = record.header, view.in_force(policy.FOREVER)
+    endpoint = None if today is None else today.endpoints.get(header.endpoint)
+    if endpoint is None or endpoint.withdrawn_at is None:
+        return
+    if header.sealed_at >= endpoint.withdrawn_at:
+        raise RecordError(Step.AUTHORITY, "endpoint-withdrawn", f"{endpoint.country} withdrew {endpoint.name}")
+    if arrived_at >= endpoint.withdrawn_at + limits.CLOCK_SKEW_US:
+        what = f"{endpoint.country} withdrew {endpoint.name} before this came, though it says that it is older"
+        raise RecordError(Step.AUTHORITY, "endpoint-withdrawn", what)
 
 
 def _check_publication(header: FrameHeader, directory: Directory, endpoint: Endpoint) -> Label:
@@ -223,6 +263,8 @@ def attest(raw: bytes, place: Place, directory: Directory, *, now: int) -> str:
 def entitle(authentic: Authentic) -> policy.Audience:
     """Step 8: the audience of a frame, from its header alone. A reader that is not in it stops there.
 
+    Its digest is that of the directory that the writer obeyed; of its endpoints, those that may still read.
+
     Raises:
         RecordError: step 8, `audience-empty`.
     """
@@ -230,12 +272,15 @@ def entitle(authentic: Authentic) -> policy.Audience:
     header, label = authentic.record.header, authentic.label
     if not isinstance(header, FrameHeader) or label is None:
         raise TypeError("not a frame")
+    asked = (header.endpoint, header.type, label, header.programme, header.sealed_at)
     try:
-        return policy.audience(
-            authentic.directory, header.endpoint, header.type, label, header.programme, header.sealed_at
-        )
+        audience = policy.audience(authentic.directory, *asked)
+        if authentic.successor is None:
+            return audience
+        left = set(policy.audience(authentic.successor, *asked).endpoints)
     except PolicyError as error:
         raise RecordError(Step.ENTITLEMENT, error.code, error.what) from None
+    return msgspec.structs.replace(audience, endpoints=tuple(name for name in audience.endpoints if name in left))
 
 
 def unseal(authentic: Authentic, audience: policy.Audience, key: AudienceKey | None, codec: Codec) -> list[bytes]:

@@ -154,7 +154,12 @@ class Verifier:
 
     async def _authenticate(self, raw: RawRecord) -> Authentic:
         return await asyncio.to_thread(
-            opener.authenticate, raw.value or b"", self._place(raw), self._node.history, now=self._node.now()
+            opener.authenticate,
+            raw.value or b"",
+            self._place(raw),
+            self._node.history,
+            now=self._node.now(),
+            arrived_at=raw.timestamp_us,
         )
 
     async def _attest(self, raw: RawRecord) -> str:

@@ -21,7 +21,7 @@ from agencybus.directory.history import LAG_US, History
 from agencybus.errors import DirectoryError, StateError
 from agencybus.seal.opener import SUPERSEDED_US
 from agencybus.wire import ids
-from federation import sample
+from federation import sample, with_endpoint
 from repositories import World, fresh_federation
 
 DAY_US = 24 * 3600 * 1_000_000
@@ -79,6 +79,8 @@ def test_a_change_supersedes_the_view_from_the_date_that_its_authority_wrote(wor
     assert superseded is not None
     assert before <= superseded <= time.time_ns() // 1000
     assert client.history.superseded_at(new.digest) is None
+    moments = (0, superseded - 1, superseded, 2**63 - 1)
+    assert [client.history.in_force(at) for at in moments] == [None, old, new, new]
 
 
 def test_a_new_timestamp_alone_changes_no_digest_and_prolongs_the_life(world: World, tmp_path: Path) -> None:
@@ -375,3 +377,18 @@ def test_processes_that_share_a_folder_do_not_disturb_each_other(world: World, t
 
 def test_whatever_an_opener_still_takes_is_still_a_view() -> None:
     assert LAG_US >= SUPERSEDED_US
+
+
+def test_what_made_no_directory_together_was_never_in_force(world: World, tmp_path: Path) -> None:
+    client = world.client(tmp_path / "home")
+    old = client.refresh()
+    agencies = world.spec.national["us"].agencies
+    wrong = with_endpoint(world.spec, US, clearance_text="MEX RESERVADA").national["us"].agencies
+    world.publish_country("us", agencies=wrong)
+    assert client.refresh() == old
+    assert client.history.in_force(2**63 - 1) == old
+    world.publish_country("us", agencies=agencies)
+    new = client.refresh()
+    broken = client.history.superseded_at(old.digest)
+    assert broken is not None
+    assert [client.history.in_force(at) for at in (broken - 1, broken, 2**63 - 1)] == [old, None, new]

@@ -300,6 +300,7 @@ def test_a_history_in_memory_knows_what_came_before() -> None:
     assert history.get(bytes(48)) is None
     assert history.superseded_at(old.digest) == 9
     assert history.superseded_at(new.digest) is None
+    assert [history.in_force(at) for at in (4, 5, 8, 9, 10**18)] == [None, old, old, new, new]
 
 
 def _parts() -> dict[str, Any]:
