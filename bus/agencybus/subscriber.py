@@ -182,9 +182,8 @@ class Subscriber:
             TransportError: no broker answers.
         """
         done = self.state.positions()
-        ends: dict[Place, int] = {}
-        for reader in self._readers.values():
-            ends |= await reader.end_offsets()
+        found = await asyncio.gather(*(reader.end_offsets() for reader in self._readers.values()))
+        ends = {place: end for lane in found for place, end in lane.items()}
         return {place: max(0, end - done.get(place, end)) for place, end in ends.items()}
 
     def oldest_unanswered(self) -> int | None:

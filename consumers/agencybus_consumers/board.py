@@ -24,6 +24,7 @@ from agencybus.subscriber import Subscriber
 from agencybus_consumers.routes import Route, Stage
 
 LOOK_SECONDS: Final = 2.0  # between two looks at the routes; numbers are as old at most
+SOON_SECONDS: Final = 0.2  # ... while one is not connected
 BROKER_SECONDS: Final = 5.0  # for the broker's answer to one question for end offsets
 DEAF_SECONDS: Final = 30.0  # a loop that did not turn for so long is not alive
 _SECOND: Final = 1_000_000  # µs
@@ -129,19 +130,19 @@ class Board(Collector):
 
     async def _keep_looking_at(self, route: Route) -> None:
         while True:
-            subscriber = route.subscriber
-            if subscriber is None:
-                self._looks[route.name] = _Look(quarantined=self._looks[route.name].quarantined)
-            else:
-                self._looks[route.name] = await self._look(subscriber)
-            await asyncio.sleep(LOOK_SECONDS)
+            look = _Look(quarantined=self._looks[route.name].quarantined)
+            if route.subscriber is not None:
+                look = await self._look(route.subscriber)
+            self._looks[route.name] = look
+            await asyncio.sleep(LOOK_SECONDS if look.connected else SOON_SECONDS)
 
     @staticmethod
     async def _look(subscriber: Subscriber) -> _Look:
         look = _Look(subscriber.connected, subscriber.oldest_unanswered(), silence=subscriber.silence())
-        with contextlib.suppress(BusError, TimeoutError):
-            async with asyncio.timeout(BROKER_SECONDS):
-                look.lag = await subscriber.lag()
+        if look.connected:
+            with contextlib.suppress(BusError, TimeoutError):
+                async with asyncio.timeout(BROKER_SECONDS):
+                    look.lag = await subscriber.lag()
         with contextlib.suppress(BusError):  # closed meanwhile
             look.quarantined = await asyncio.to_thread(subscriber.state.quarantine.by_code)
         return look

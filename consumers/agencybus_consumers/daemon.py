@@ -94,9 +94,12 @@ async def _run(config: DaemonConfig, node: Node, routes: Sequence[Route], stop: 
         tasks = {route.name: route.begin() for route in routes}
         stopping = asyncio.create_task(stop.wait(), name="stop")
         everything = asyncio.create_task(_all(tasks.values()), name="routes")
+        cut_off = set[str]()
         try:
             await asyncio.wait([stopping, everything], return_when=asyncio.FIRST_COMPLETED)
-            cut_off = await _end(routes, tasks, config.stop_seconds) if stop.by else set()
+            if stop.by:
+                cut_off = await _end(routes, tasks, config.stop_seconds)
+            await asyncio.wait(tasks.values(), timeout=CLOSE_SECONDS)
         finally:
             for task in (stopping, everything, looking, *tasks.values()):
                 task.cancel()
@@ -116,9 +119,10 @@ async def _end(routes: Sequence[Route], tasks: dict[str, asyncio.Task[None]], se
     for route in routes:
         route.end()
     await asyncio.wait(tasks.values(), timeout=seconds)
-    cut_off = {name for name, task in tasks.items() if not task.done()}
+    cut_off = {route.name for route in routes if route.stage not in {Stage.ENDED, Stage.FAILED}}
     for name in sorted(cut_off):
         _log.warning("route-cut-off", route=name, what=f"the tool was not done after {seconds:g} s; it comes again")
+        tasks[name].cancel()
     return cut_off
 
 

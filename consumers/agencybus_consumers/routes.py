@@ -144,6 +144,7 @@ class Route:
             while deliveries := await subscriber.some(sink.batch):
                 await self._give(sink, deliveries)
             await subscriber.settled()
+            self.stage = Stage.ENDED
 
     async def _give(self, sink: Sink, deliveries: Sequence[Delivery]) -> None:
         fit = [delivery for delivery in deliveries if self._may_hold(delivery)]

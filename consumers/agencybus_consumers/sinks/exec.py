@@ -30,7 +30,7 @@ from typing import Annotated, ClassVar, Final
 import msgspec
 import stamina
 
-from agencybus.config import Name, Seconds, Table
+from agencybus.config import Seconds, Table
 from agencybus.errors import SinkError
 from agencybus.subscribing.delivery import Delivery
 from agencybus.wire.limits import KIB
@@ -44,6 +44,8 @@ KILL_SECONDS: Final = 2.0  # from SIGTERM to SIGKILL
 LAST_WORDS_SECONDS: Final = 1.0  # for a program that seems to be dying: to be dead, and for its answers to arrive
 ANSWER_BYTES: Final = 4 * KIB  # of one line of a program's output
 
+Word = Annotated[str, msgspec.Meta(min_length=1, max_length=8192)]
+
 
 class ExecConfig(Table, frozen=True):
     """The table of the sink.
@@ -56,7 +58,7 @@ class ExecConfig(Table, frozen=True):
         stderr: file that its standard error is appended to; dropped if left out.
     """
 
-    command: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1)]
+    command: Annotated[tuple[Word, ...], msgspec.Meta(min_length=1)]
     acknowledge: bool = True
     patience_seconds: Seconds = 60.0
     stop_seconds: Seconds = 5.0
