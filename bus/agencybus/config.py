@@ -19,6 +19,8 @@ from agencybus.kafka.connection import KafkaSettings
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+# What a header carries: printable ASCII (records-v1, section 1). `\Z`, not `$`, which lets a newline through.
+HeaderText = Annotated[str, msgspec.Meta(max_length=256, pattern=r"^[ -~]+\Z")]
 _T = TypeVar("_T", bound="Table")
 _S = TypeVar("_S", bound="Table")
 
@@ -110,7 +112,7 @@ class PublisherConfig(EndpointConfig, frozen=True):
         profile: what events say that leave it out.
     """
 
-    writer: Name = "main"
+    writer: HeaderText = "main"
     heartbeat_seconds: Seconds = 10.0
     deadline_seconds: Seconds = 30.0
     pending_mib: Annotated[int, msgspec.Meta(gt=0, le=4096)] = 64

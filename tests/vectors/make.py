@@ -19,27 +19,16 @@ from agencybus.wire import limits
 from agencybus.wire.envelope import Record
 from agencybus.wire.headers import CheckpointHeader, FrameHeader
 from vectors import example, forge, world
-from vectors.events import ALERT, ALERT_ID, HOLD, HOLD_ID, alert
-from vectors.forge import SECRET, after, checkpoint_record, frame_record, grant_record, link, sign
+from vectors.declare import frame, refused, taken
+from vectors.events import ALERT, HOLD, HOLD_ID, alert
+from vectors.forge import SECRET, after, checkpoint_record, grant_record, link, sign
+from vectors.narrowing import narrowing
 from vectors.reader import FOLDER, Vector
 from vectors.world import CBP, CHANNEL, DAY, FBI, FGR, GONE, INM, KEMS, NOW, OLD, SECOND, SIGNERS
 
 KEPT_FILE = Path(__file__).parent / "kept.json"
 EXAMPLE_FILE = Path(__file__).parents[2] / "docs" / "spec" / "records-v1-example.md"
 OTHER = "us.cbp.holds.routine"
-
-
-def frame(events: list[bytes] | None = None, **changes: Any) -> Record:
-    return frame_record([ALERT] if events is None else events, schema_id=changes.pop("schema_id", ALERT_ID), **changes)
-
-
-def refused(step: int, code: str, name: str, comment: str, record: Record | bytes, **more: Any) -> Vector:
-    raw = record if isinstance(record, bytes) else record.encode()
-    return Vector(name, comment, "refused", raw, step=step, code=code, **more)
-
-
-def taken(expect: str, name: str, comment: str, record: Record, **more: Any) -> Vector:
-    return Vector(name, comment, expect, record.encode(), **more)
 
 
 def accepted() -> Iterator[Vector]:
@@ -102,11 +91,13 @@ def layout() -> Iterator[Vector]:
         "sequence-negative": {"sequence": -1},
         "partition-negative": {"partition": -1},
         "sealed-negative": {"sealed_at": -1, "previous_sealed_at": -2},
-        "sealed-before-previous": {"previous_sealed_at": NOW},
+        "sealed-before-previous": {"sequence": 1, "previous_sealed_at": NOW},
+        "first-with-predecessor": {"previous_sealed_at": 1},
         "label-empty": {"label": ""},
         "label-long": {"label": "A" * 257},
         "type-control-character": {"type": "al\nert"},
         "writer-delete-character": {"writer": "ma\x7fin"},
+        "writer-look-alike": {"writer": "m\N{CYRILLIC SMALL LETTER A}in"},
     }
     for name, edit in edits.items():
         yield bad("header-value-invalid", f"header-{name}", f"{', '.join(edit)} out of range", frame(edit=edit))
@@ -170,11 +161,11 @@ def _flip(data: bytes, at: int) -> bytes:
 
 _CHANGED: dict[str, Any] = {
     "writer": "other",
-    "sequence": 1,
+    "sequence": 2,
     "previous": b"q" * 48,
     "previous_sealed_at": 1,
-    "sealed_at": NOW - 61 * SECOND,
-    "state": "run",
+    "sealed_at": NOW - 58 * SECOND,
+    "state": "close",
     "type": "fugitive_sighting",
     "schema_id": b"s" * 48,
     "label": "UNCLASSIFIED",
@@ -197,7 +188,7 @@ def changed_fields(whole: Record) -> Iterator[tuple[str, Record]]:
 def signatures() -> Iterator[Vector]:
     whole, other = frame(), frame([alert(2)])
     mldsa, p384 = "mldsa-signature-invalid", "p384-signature-invalid"
-    for name, record in changed_fields(whole):
+    for name, record in changed_fields(frame(**after(whole))):
         yield refused(4, mldsa, f"changed-{name.replace('_', '-')}", f"{name} changed after signing", record)
     body = Record(whole.header, whole.header_bytes, whole.mldsa87, whole.p384, _flip(whole.body, 500))
     yield refused(4, mldsa, "changed-body", "a bit of the body flipped", body)
@@ -289,41 +280,6 @@ def authority() -> Iterator[Vector]:
         ("grant-key-past", "a recipient's key past its time", grant_record(recipients=[(FGR, KEMS["past"].public)])),
     ):
         yield bad("recipient-invalid", name, comment, record, place="us.fbi.grants/0")
-
-
-def narrowing() -> Iterator[Vector]:
-    """Under the old directory, before and after the current one took something away."""
-    before, after_it = world.SUPERSEDED_AT - DAY // 8, world.SUPERSEDED_AT + DAY // 8
-    key = world.audience_key(audience=world.AUDIENCE_BEFORE, epoch_start=before, epoch_end=after_it + 1)
-    earlier, later = (frame(directory=OLD.digest, sealed_at=at) for at in (before, after_it))
-    comment = "under a directory that was replaced three hours before, allowed by both"
-    yield taken("events", "frame-old-directory", comment, later, key=key)
-    yield taken("events", "frame-reader-of-old", "a reader by the directory of its time", earlier, key=key, reader=CBP)
-    yield taken("skipped", "frame-reader-narrowed", "no reader any more when it was sealed", later, key=key, reader=CBP)
-
-    sighting: dict[str, Any] = {"directory": OLD.digest, "type": "fugitive_sighting"}
-    yield taken("skipped", "right-of-old", "a right of its time", frame(**sighting, sealed_at=before), reader=INM)
-    taken_away = frame(**sighting, sealed_at=after_it)
-    yield refused(6, "right-missing", "right-taken-away", "a right that was taken away by then", taken_away)
-    revoked: dict[str, Any] = {
-        "directory": OLD.digest,
-        "signer": "revoked",
-        "signer_key_id": SIGNERS["revoked"].public.id,
-    }
-    comment = "signed with a key that was taken away by then"
-    yield refused(3, "signer-unknown", "signer-revoked", comment, frame(**revoked, sealed_at=after_it))
-
-    gone: dict[str, Any] = {"endpoint": GONE, "signer": GONE, "signer_key_id": SIGNERS[GONE].public.id}
-    gone |= {"directory": OLD.digest}
-    comment = "under a directory from before the withdrawal was signed, sealed after the moment that it names"
-    retroactive = frame(**gone, sealed_at=world.WITHDRAWN_AT)
-    yield refused(6, "endpoint-withdrawn", "withdrawn-from-an-earlier-moment-on", comment, retroactive)
-    old = frame(**gone, sealed_at=world.WITHDRAWN_AT - 1)
-    backdated = {"arrived": world.WITHDRAWN_AT + limits.CLOCK_SKEW_US}
-    comment = "says that it was sealed before the withdrawal, and came after it"
-    yield refused(6, "endpoint-withdrawn", "withdrawn-backdated", comment, old, **backdated)
-    in_time = {"arrived": world.WITHDRAWN_AT + limits.CLOCK_SKEW_US - 1, "reader": INM}
-    yield taken("skipped", "withdrawn-later", "sealed and come before the withdrawal", old, **in_time)
 
 
 def lineage() -> Iterator[Vector]:

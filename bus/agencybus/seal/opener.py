@@ -184,9 +184,8 @@ def _check_authority(record: Record, directory: Directory, successor: Directory 
     endpoint = directory.endpoints[record.header.endpoint]
     match record.header:
         case FrameHeader() as header:
-            if successor is not None:
-                _check_publication(header, successor, endpoint)
-            return _check_publication(header, directory, endpoint)
+            label = _check_publication(header, directory, endpoint)
+            return label if successor is None else _check_publication(header, successor, endpoint)
         case CheckpointHeader() as header:
             programme, _, lane = header.channel.removeprefix(f"{endpoint.agency}.").partition(".")
             if programme not in endpoint.publishes or lane not in LANES:

@@ -9,7 +9,7 @@ import msgspec
 from agencybus.seal import commitment, frame, grant, suite
 from agencybus.wire import ids, limits
 from agencybus.wire.envelope import Record, signed_bytes
-from agencybus.wire.headers import CheckpointHeader, FrameHeader, GrantHeader, Header, Recipient
+from agencybus.wire.headers import CheckpointHeader, FrameHeader, GrantHeader, Header, HeaderError, Recipient
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +49,15 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sign(header: Header, body: bytes, signer: suite.SigningKey) -> Record:
-    """Put both signatures on a header and a body."""
+    """Put both signatures on a header and a body.
+
+    Raises:
+        ValueError: a value is out of range: every reader would refuse the record.
+    """
+    try:
+        header.check()
+    except HeaderError as error:
+        raise ValueError(str(error)) from error
     header_bytes = header.encode()
     mldsa87, p384 = signer.sign(signed_bytes(header.kind_name, header_bytes, body))
     return Record(header, header_bytes, mldsa87, p384, body)

@@ -139,10 +139,11 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _check_text(name: str, value: str) -> None:
-    if not 0 < len(value.encode()) <= limits.TEXT_BYTES:
-        raise HeaderError(f"{name} is not of 1 to {limits.TEXT_BYTES} bytes", invalid=True)
-    if any(char < " " or char == "\x7f" for char in value):
-        raise HeaderError(f"{name} holds a control character", invalid=True)
+    """Printable ASCII: two names that look alike are alike, and none steers a terminal, even before it is verified."""
+    if not 0 < len(value) <= limits.TEXT_BYTES:
+        raise HeaderError(f"{name} is not of 1 to {limits.TEXT_BYTES} characters", invalid=True)
+    if not (value.isascii() and value.isprintable()):
+        raise HeaderError(f"{name} holds more than printable ASCII", invalid=True)
 
 
 class LineageHeader(Header, frozen=True, kw_only=True):
@@ -161,6 +162,8 @@ class LineageHeader(Header, frozen=True, kw_only=True):
         super().check()
         if self.sealed_at < self.previous_sealed_at:
             raise HeaderError("sealed before its predecessor", invalid=True)
+        if self.previous_sealed_at and not self.sequence:
+            raise HeaderError("record 0 has no predecessor", invalid=True)
 
 
 class CheckpointHeader(LineageHeader, frozen=True, kw_only=True):
