@@ -157,6 +157,11 @@ CODES: Final[dict[str, Code]] = {
     "lineage-start-invalid": Code(
         _W, Reaction.QUARANTINE, "A lineage's first record must name the lineage's own start value."
     ),
+    "lineages-too-many": Code(
+        _W,
+        Reaction.QUARANTINE,
+        "One endpoint writes under thousands of names: give each of its processes one name, for ever.",
+    ),
     "gap": Code(_B, Reaction.ALARM, "Records are missing: replay the topic at the source, ask who runs the broker."),
     "unseen-history": Code(
         _B,

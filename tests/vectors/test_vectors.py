@@ -30,6 +30,7 @@ def test_every_step_refuses_something() -> None:
 def test_every_code_of_the_specification_has_a_vector() -> None:
     steps = SPEC.read_text().partition("## 7.")[2].partition("## 8.")[0]
     named = {word for word in re.findall(r"`([a-z0-9-]+)`", steps) if word in CODES}
-    elsewhere = {"record-too-large"}  # tests/unit/test_envelope.py: a file of 640 KiB says no more
+    # tests/unit/test_envelope.py: a file of 640 KiB says no more; tests/hostile/test_floods.py: takes 4,096 others
+    elsewhere = {"record-too-large", "lineages-too-many"}
     assert named - elsewhere == {vector.code for vector in VECTORS.values() if vector.step}
     assert len(named) > 45

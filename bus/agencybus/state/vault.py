@@ -241,8 +241,8 @@ class Vault:
         return [_entry(row) for row in self._store.rows(chosen, (after, verdict, limit))]
 
     def awaited(self) -> list[bytes]:
-        """Ids of all audience keys and directories that held entries wait for."""
-        sql = "SELECT DISTINCT waits_for FROM quarantine WHERE verdict = 'held' AND waits_for != x''"
+        """What held entries wait for, if their bytes are here: without them there is nothing to verify again."""
+        sql = "SELECT DISTINCT waits_for FROM quarantine WHERE verdict = 'held' AND waits_for != x'' AND kept = 1"
         return [waits_for for (waits_for,) in self._store.read(sql)]
 
     def waiting(self, waits_for: bytes) -> list[Entry]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections import ChainMap, defaultdict
+from collections import ChainMap, Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from agencybus import lineage
-from agencybus.errors import RecordError
+from agencybus.errors import RecordError, Step
 from agencybus.kafka.records import RawRecord
 from agencybus.lineage import Head, Known, LineageId, Outcome
 from agencybus.node import Node
@@ -31,6 +31,7 @@ from agencybus_schemas.events import Event
 
 DEATHS: Final = 2  # processes that a record may kill before it is put away undecoded
 SOON_SECONDS: Final = 1.0  # between two looks for what a record waits for
+LINEAGES: Final = 4096  # of one endpoint in one partition: each is kept for ever, and looked at every second
 AWAITED: Final = frozenset({"directory-unknown", "grant-missing"})  # codes of what may come yet
 
 _T = TypeVar("_T")
@@ -106,6 +107,7 @@ class Verifier:
         self._keys: dict[tuple[bytes, str], AudienceKey] = {}
         self._news = asyncio.Condition()
         self._ahead: defaultdict[LineageId, dict[int, Known]] = defaultdict(dict)  # of records not committed yet
+        self._lineages = Counter((name.endpoint, name.channel, name.partition) for name in self.heads)
 
     async def tell_key(self, key: AudienceKey) -> None:
         """A key was granted: whoever waits looks again."""
@@ -149,6 +151,8 @@ class Verifier:
         ahead = self._ahead[outcome.lineage]
         for sequence in outcome.learned:
             ahead.pop(sequence, None)
+        if not ahead:
+            del self._ahead[outcome.lineage]
 
     # --- the steps
 
@@ -174,8 +178,13 @@ class Verifier:
 
     def _advance(self, header: LineageHeader, digest: bytes) -> Outcome:
         name = lineage.lineage_of(header)
-        window = ChainMap(self._ahead[name], self._state.window(name))  # type: ignore[arg-type]  # only read
+        place = (name.endpoint, name.channel, name.partition)
+        if name not in self.heads and self._lineages[place] >= LINEAGES:
+            what = f"{name.endpoint} has written under {LINEAGES} names here"
+            raise RecordError(Step.LINEAGE, "lineages-too-many", what)
+        window = ChainMap(self._ahead.get(name, {}), self._state.window(name))  # type: ignore[arg-type]  # only read
         outcome = lineage.advance(self.heads.get(name), window, header, digest, started_at=self._started_at)
+        self._lineages[place] += name not in self.heads
         self.heads[name] = outcome.head
         self._ahead[name].update(outcome.learned)
         return outcome
