@@ -11,6 +11,7 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from enum import IntEnum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -79,6 +80,7 @@ async def look(config: DaemonConfig, path: Path) -> AsyncIterator[Finding]:
         path: the configuration file.
     """
     yield await _tried("state", lambda: asyncio.to_thread(_state, config))
+    yield _metrics(config)
     yield await _tried("tls", lambda: _tls(config))
     node = None
     try:
@@ -135,6 +137,19 @@ def _running(config: DaemonConfig) -> str:
     except BusError as error:
         return error.what.removesuffix(" uses this state")
     return ""
+
+
+def _metrics(config: DaemonConfig) -> Finding:
+    """Who can ask the daemon how it is."""
+    host, _ = config.metrics.address()
+    try:
+        near = host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        near = False
+    if near:
+        return Finding(Level.OK, "metrics", f"{config.metrics.listen}, this machine only")
+    fix = "Listen on 127.0.0.1, or behind what asks for a password: names of feeds and volumes are told to anybody."
+    return Finding(Level.WARN, "metrics", f"{config.metrics.listen} can be reached from other machines", fix)
 
 
 async def _tls(config: DaemonConfig) -> Finding:

@@ -26,9 +26,12 @@ SLOW_SECONDS: Final = 10.0  # for a request to arrive; who is slower is cut off
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """A thread per request."""
+    """A thread per request. Who hangs up or is too slow is no news, and has no place in the log."""
 
     daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing."""
 
 
 class _Server6(_Server):

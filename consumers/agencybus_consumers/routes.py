@@ -176,7 +176,7 @@ class Route:
         if self._ending:
             return False
         if isinstance(error, BusError):
-            if error.reaction is Reaction.HALT:
+            if error.reaction is Reaction.HALT and error.code != "state-full":  # a full disk is waited out
                 return False
             self.error = error
             if isinstance(error, SinkError):

@@ -28,7 +28,9 @@ def ask(config: DaemonConfig, *, seconds: float) -> DaemonStatus | None:
     with suppress(OSError, msgspec.DecodeError):
         running = msgspec.json.decode((config.state / "daemon.json").read_bytes(), type=Running)
         host = f"[{running.host}]" if ":" in running.host else running.host
-        return _get(f"http://{host}:{running.port}/ready", seconds)
+        found = _get(f"http://{host}:{running.port}/ready", seconds)
+        if found is not None and found.pid == running.pid:  # the note of a killed daemon may lead to somebody else
+            return found
     return None
 
 

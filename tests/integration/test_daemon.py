@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -117,6 +118,20 @@ async def test_a_daemon_without_a_working_route_ends_with_the_code_of_the_failur
     assert await daemon.ended() == 4
     told = daemon.log_file.read_text()
     assert "sink-foreign" in told
+    assert "Traceback" not in told
+
+
+async def test_an_address_that_is_taken_is_told(federation: Sandbox, tmp_path: Path) -> None:
+    daemon = Daemon(federation, tmp_path, jsonl("out", tmp_path / "out.jsonl"))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        daemon.path.write_text(daemon.path.read_text().replace("127.0.0.1:0", address))
+        daemon.start()
+        assert await daemon.ended() == 4
+    told = daemon.log_file.read_text()
+    assert f"{address} can't be listened on" in told
     assert "Traceback" not in told
 
 

@@ -40,6 +40,7 @@ async def test_a_sound_daemon_has_nothing_but_ok(federation: Sandbox, tmp_path: 
     assert {name: finding.text for name, finding in found.items() if finding.level is not Level.OK} == {}
     assert set(found) == {
         "state",
+        "metrics",
         "tls",
         "directory",
         "signing key",
@@ -92,6 +93,12 @@ async def test_no_broker_no_keys_and_no_directory_are_told(daemon: Daemon, tmp_p
     path = changed(daemon, str(daemon.config.directory.cache), str(tmp_path / "no-cache"))
     path.write_text(path.read_text().replace(daemon.config.directory.url, "file:///nowhere"))
     assert "directory-unreachable" in (await look(path))["keys and directory"].text
+
+
+async def test_a_daemon_that_tells_anybody_how_it_is_is_told(daemon: Daemon) -> None:
+    for listen, level in (("0.0.0.0:9464", Level.WARN), ("[::1]:9464", Level.OK), ("localhost:9464", Level.OK)):
+        path = changed(daemon, "127.0.0.1:0", listen)
+        assert checks._metrics(config.load(path)).level is level
 
 
 def test_a_clock_that_is_behind_fails_and_one_that_hears_nothing_warns() -> None:

@@ -57,12 +57,15 @@ def consume(
     loaded = configuration.load(config, SubscriberConfig)
     changes = {"state": state, "types": tuple(types) if types else None}
     loaded = msgspec.structs.replace(loaded, **{key: value for key, value in changes.items() if value is not None})
-    code = daemon.run_loop(_consume(loaded, count=count, follow=follow))
+    code, refused = daemon.run_loop(_consume(loaded, count=count, follow=follow))
+    if refused:
+        typer.echo(f"{refused} records went to quarantine: agencybus quarantine list --config {config}", err=True)
     if code:
         raise typer.Exit(code)
 
 
-async def _consume(config: SubscriberConfig, *, count: int | None, follow: bool) -> Exit:
+async def _consume(config: SubscriberConfig, *, count: int | None, follow: bool) -> tuple[Exit, int]:
+    """Print; the exit code, and how many records went to quarantine."""
     from agencybus.subscriber import Subscriber
 
     shown = 0
@@ -80,11 +83,9 @@ async def _consume(config: SubscriberConfig, *, count: int | None, follow: bool)
                 break
         await bus.settled()
         refused = sum(bus.stats.quarantined.values())
-    if refused:
-        typer.echo(f"{refused} records went to quarantine: agencybus quarantine list", err=True)
     if stopped:
-        return Exit.INTERRUPTED if stopped[0] == signal.SIGINT else Exit.DONE
-    return Exit.FINDINGS if refused else Exit.DONE
+        return (Exit.INTERRUPTED if stopped[0] == signal.SIGINT else Exit.DONE), refused
+    return (Exit.FINDINGS if refused else Exit.DONE), refused
 
 
 async def _end_when_read(bus: Subscriber) -> None:

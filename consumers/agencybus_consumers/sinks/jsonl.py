@@ -4,8 +4,8 @@
 
 How "once" comes about: one writer (the file is locked); each line carries its event's position; events are done when
 the disk has their lines (one fdatasync for all that is at hand: a frame, mostly); and what comes again after a crash is
-known by its position. At start the file is scanned, about 1 s per GB, for the last position of each partition, and the
-torn line at its end, if there is one, is cut off: its event was never done, so it comes again.
+known by its position. At start the file is scanned, about 1.5 s per GB, for the last position of each partition, and
+the torn line at its end, if there is one, is cut off: its event was never done, so it comes again.
 
 The file may be renamed while the daemon runs (logrotate, `create` or not): the next event begins a new one.
 """
