@@ -171,6 +171,11 @@ CODES: Final[dict[str, Code]] = {
     "joined-midway": Code(_O, Reaction.ALARM, "Normal for a reader that starts late; older records are in the topic."),
     "writer-recovered": Code(_W, Reaction.ALARM, "The writer lost its state and went on from the broker's tail."),
     "late-record": Code(_B, Reaction.ALARM, "A missing record arrived after its successors."),
+    "sealed-long-ago": Code(
+        _W,
+        Reaction.ALARM,
+        "Held up for a day, replayed to a new reader, or backdated by who holds an old key: ask the endpoint's operator.",
+    ),
     "feed-silent": Code(
         _B, Reaction.ALARM, "Neither events nor heartbeats arrive: the writer is down, or somebody withholds."
     ),

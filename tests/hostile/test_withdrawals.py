@@ -6,8 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from agencybus.directory.entries import CountryRules
 from agencybus.directory.model import Directory
+from agencybus.subscribing import verifier
 from agencybus.subscribing.verifier import Verified
 from readers import FBI, HOUR, Reader, Writer, now, raw, reading
 from repositories import World
@@ -61,3 +64,20 @@ async def test_what_a_country_no_more_releases_is_not_read_under_the_directory_b
         assert result.skipped
         before = await reader.verify(raw(writer.frame("before", sealed_at=now() - HOUR // 2)))
         assert said(before) == "delivered"
+
+
+async def test_a_record_that_came_long_after_its_date_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Backdated under an old right or with an old key, or an old record replayed to a reader that is new."""
+    monkeypatch.setattr(verifier, "LATE_US", 90 * HOUR // 60)  # a day: the keys of the tests are no older
+    async with reading(World.made_in(tmp_path), tmp_path) as reader:
+        writer, old = Writer(reader.node.directory), now() - 2 * HOUR
+        await reader.give(writer.audience_key(epoch_start=old))
+        found = await reader.verify(raw(writer.frame("backdated", sealed_at=old)))
+        assert said(found) == "delivered"
+        assert found.outcome is not None
+        assert [finding.code for finding in found.outcome.findings] == ["sealed-long-ago"]
+        in_time = await reader.verify(raw(writer.frame("in time", sealed_at=old), 1, arrived_at=old + HOUR))
+        assert in_time.outcome is not None
+        assert not in_time.outcome.findings

@@ -11,13 +11,13 @@ import hashlib
 import time
 from collections import ChainMap, Counter, defaultdict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from agencybus import lineage
 from agencybus.errors import RecordError, Step
 from agencybus.kafka.records import RawRecord
-from agencybus.lineage import Head, Known, LineageId, Outcome
+from agencybus.lineage import Finding, Head, Known, LineageId, Outcome
 from agencybus.node import Node
 from agencybus.seal import opener
 from agencybus.seal.grant import AudienceKey
@@ -31,6 +31,9 @@ from agencybus_schemas.events import Event
 
 DEATHS: Final = 2  # processes that a record may kill before it is put away undecoded
 SOON_SECONDS: Final = 1.0  # between two looks for what a record waits for
+LATE_US: Final = (
+    24 * 3600 * 1_000_000
+)  # between sealing and the broker, until it is said: a day without a broker is rare
 LINEAGES: Final = 4096  # of one endpoint in one partition: each is kept for ever, and looked at every second
 AWAITED: Final = frozenset({"directory-unknown", "grant-missing"})  # codes of what may come yet
 
@@ -138,7 +141,7 @@ class Verifier:
             assert isinstance(header, LineageHeader)
             result.header, result.signer = header, header.endpoint
             if not accepted:
-                result.outcome = self._advance(header, authentic.record.digest)
+                result.outcome = self._advance(header, authentic.record.digest, raw.timestamp_us)
             if isinstance(header, CheckpointHeader) or result.duplicate:
                 return result
             await self._open(authentic, result, patient=patient)
@@ -176,7 +179,7 @@ class Verifier:
     def _place(self, raw: RawRecord) -> opener.Place:
         return opener.Place(self._node.realm, raw.topic, raw.partition)
 
-    def _advance(self, header: LineageHeader, digest: bytes) -> Outcome:
+    def _advance(self, header: LineageHeader, digest: bytes, arrived_at: int) -> Outcome:
         name = lineage.lineage_of(header)
         place = (name.endpoint, name.channel, name.partition)
         if name not in self.heads and self._lineages[place] >= LINEAGES:
@@ -187,6 +190,10 @@ class Verifier:
         self._lineages[place] += name not in self.heads
         self.heads[name] = outcome.head
         self._ahead[name].update(outcome.learned)
+        late = arrived_at - header.sealed_at
+        if late > LATE_US and not outcome.duplicate:
+            what = f"reached the broker {late // 3_600_000_000} h after the time at which it says that it was sealed"
+            outcome = replace(outcome, findings=(*outcome.findings, Finding("sealed-long-ago", what)))
         return outcome
 
     async def _open(self, authentic: Authentic, result: Verified, *, patient: bool) -> None:
