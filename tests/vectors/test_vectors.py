@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from agencybus.errors import CODES, Step
+from agencybus.seal import opener
+from vectors import world
 from vectors.reader import FOLDER, MemoryReader, Vector
 
 VECTORS = {path.stem: Vector.load(path) for path in sorted(FOLDER.glob("*.txt"))}
@@ -21,6 +23,27 @@ def test_a_reader_says_of_each_vector_what_was_declared(name: str) -> None:
         expect, step, _ = reader.take(VECTORS[earlier])
         assert (expect, step) == (VECTORS[earlier].expect, 0)
     assert reader.take(vector) == (vector.expect, vector.step, vector.code)
+
+
+@pytest.mark.parametrize(
+    ("name", "signer"),
+    [
+        ("directory-unknown", world.FBI),
+        ("changed-body", ""),
+        ("p384-zero", ""),
+        ("mldsa-zero", ""),
+        ("endpoint-unknown", ""),
+        ("endpoint-withdrawn", ""),
+        ("signer-of-another", ""),
+        ("signer-stranger", ""),
+        ("signer-expired", ""),
+        ("signer-future", ""),
+        ("empty", ""),
+    ],
+)
+def test_who_signed_is_told_by_the_keys_of_today_or_not_at_all(name: str, signer: str) -> None:
+    place = opener.Place(world.REALM, world.CHANNEL, 0)
+    assert opener.attest(VECTORS[name].record, place, world.CURRENT, now=world.NOW) == signer
 
 
 def test_every_step_refuses_something() -> None:

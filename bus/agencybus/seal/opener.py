@@ -235,9 +235,9 @@ def _check_recipients(header: GrantHeader, directory: Directory) -> None:
 
 
 def attest(raw: bytes, place: Place, directory: Directory, *, now: int) -> str:
-    """Who signed a record whose own directory is not known, by the keys of another; empty if that can't be told.
+    """Who signed a record that passed step 2 and whose own directory is not known, by the keys of another.
 
-    The id of a key is a digest of it, so what it signed is its endpoint's, whatever directory the record names. This
+    Empty if that can't be told. The id of a key is a digest of it, so what it signed is its endpoint's, whatever directory the record names. This
     accepts nothing: it decides who answers for the waiting and for the place in quarantine.
 
     Args:
@@ -248,7 +248,6 @@ def attest(raw: bytes, place: Place, directory: Directory, *, now: int) -> str:
     """
     try:
         record = envelope.split(raw, place.kinds)
-        _check_place(record, place)
         endpoint = directory.endpoints.get(record.header.endpoint)
         signer = None if endpoint is None or endpoint.withdrawn(now) else endpoint.signer(record.header.signer_key_id)
         if signer is None or not signer.valid(now):
