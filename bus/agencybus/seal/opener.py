@@ -235,9 +235,9 @@ def _check_recipients(header: GrantHeader, directory: Directory) -> None:
 
 
 def attest(raw: bytes, place: Place, directory: Directory, *, now: int) -> str:
-    """Who signed a record that passed step 2 and whose own directory is not known, by the keys of another.
+    """Who signed a record that passed step 2 and names a directory that is not known; empty if that can't be told.
 
-    Empty if that can't be told. The id of a key is a digest of it, so what it signed is its endpoint's, whatever directory the record names. This
+    The id of a key is a digest of it, so what it signed is its endpoint's, whatever directory the record names. This
     accepts nothing: it decides who answers for the waiting and for the place in quarantine.
 
     Args:
