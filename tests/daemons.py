@@ -49,12 +49,13 @@ key = "{c.kafka.key}"
 [metrics]
 listen = "127.0.0.1:0"
 """
-# Keeps what it reads in the file of its first argument, then answers.
+# Keeps what it reads in the file of its first argument, then, after so many seconds, answers.
 KEEPER = """
-import json, os, sys
+import json, sys, time
 with open(sys.argv[1], "a", buffering=1) as kept:
     for line in sys.stdin:
         kept.write(line)
+        time.sleep(float(sys.argv[2]))
         print(json.loads(line)["event"]["event_id"], flush=True)
 """
 
@@ -73,9 +74,9 @@ def program(name: str, *command: str, ceiling: str = "MEX RESERVADA//SIGILO", mo
     )
 
 
-def keeper(name: str, path: Path) -> str:
-    """A route into a program that keeps what it gets."""
-    return program(name, sys.executable, "-c", KEEPER, str(path))
+def keeper(name: str, path: Path, *, seconds: float = 0) -> str:
+    """A route into a program that keeps what it gets, and takes its time for each."""
+    return program(name, sys.executable, "-c", KEEPER, str(path), str(seconds))
 
 
 class Daemon:

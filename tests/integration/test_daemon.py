@@ -150,15 +150,7 @@ async def test_a_second_process_on_one_state_is_refused(federation: Sandbox, tmp
 
 async def test_a_stop_finishes_what_is_in_hand_and_repeats_nothing(federation: Sandbox, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
-    slow = """
-import json, sys, time
-with open(sys.argv[1], "a", buffering=1) as kept:
-    for line in sys.stdin:
-        kept.write(line)
-        time.sleep(0.02)
-        print(json.loads(line)["event"]["event_id"], flush=True)
-"""
-    daemon = Daemon(federation, tmp_path, program("slow", sys.executable, "-c", slow, str(kept)))
+    daemon = Daemon(federation, tmp_path, keeper("slow", kept, seconds=0.02))
     async with daemon, publishing(federation, tmp_path) as bus:
         await bus.publish_many([alert(f"in-hand-{n}") for n in range(60)])
         await until(lambda: len(references(kept)) >= 5)

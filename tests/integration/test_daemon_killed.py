@@ -13,7 +13,7 @@ from daemons import Daemon, jsonl, keeper, lines, references
 from integration.bus import alert, publishing, until
 
 KILLS = 4
-EVENTS = 800  # published while the daemon is killed, in groups of very different sizes
+EVENTS = 500  # published while the daemon is killed, in groups of very different sizes
 
 
 async def test_what_was_acknowledged_is_in_the_file_once_in_order_and_with_the_program_at_least_once(
@@ -23,7 +23,7 @@ async def test_what_was_acknowledged_is_in_the_file_once_in_order_and_with_the_p
     print(f"seed {seed}")  # noqa: T201 - shown if the test fails
     dice = random.Random(seed)
     out, kept = tmp_path / "out.jsonl", tmp_path / "kept"
-    daemon = Daemon(federation, tmp_path, jsonl("file", out), keeper("program", kept))
+    daemon = Daemon(federation, tmp_path, jsonl("file", out), keeper("program", kept, seconds=0.004))
     acknowledged: list[str] = []
 
     async with publishing(federation, tmp_path) as bus:
@@ -32,7 +32,7 @@ async def test_what_was_acknowledged_is_in_the_file_once_in_order_and_with_the_p
             number = 0
             while number < EVENTS:
                 group = [
-                    alert(f"killed-{n}") for n in range(number, min(EVENTS, number + dice.choice((1, 3, 40, 200))))
+                    alert(f"killed-{n}") for n in range(number, min(EVENTS, number + dice.choice((1, 3, 30, 120))))
                 ]
                 number += len(group)
                 results = await bus.publish_many(group)
@@ -62,3 +62,22 @@ async def test_what_was_acknowledged_is_in_the_file_once_in_order_and_with_the_p
     assert set(first_time) | set(again) == set(acknowledged)
     assert max(first_time.values()) == 1, "whatever was given before is marked"
     assert len(again) <= KILLS * 512, "a frame a partition and death at most"
+
+
+async def test_a_frame_that_a_kill_cut_in_two_comes_again_whole_and_marked(federation: Sandbox, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    daemon = Daemon(federation, tmp_path, keeper("program", kept, seconds=0.05))
+    async with daemon, publishing(federation, tmp_path) as bus:
+        frame = [alert(f"cut-{n}") for n in range(20)]
+        results = await bus.publish_many(frame)
+        offsets = [result.offset for result in results if isinstance(result, Accepted)]
+        await until(lambda: len(lines(kept)) >= 3)
+        daemon.kill()
+        daemon.start()
+        await until(lambda: set(references(kept)) == {event.reference for event in frame})
+        await daemon.until(lambda found: found.ready and found.routes[0].lag == 0)
+        again = [line["position"][2:] for line in lines(kept) if line["redelivered"]]
+        first_time = [line["position"][2:] for line in lines(kept) if not line["redelivered"]]
+        cut = again[0][0]
+        assert again == [[cut, number] for number in range(offsets.count(cut))]
+        assert len([position for position in first_time if position[0] == cut]) < offsets.count(cut)
