@@ -53,8 +53,8 @@ def consume(
     from agencybus.keyring import harden_process
 
     (logs.log_json if output.as_json() else logs.log_for_people)("warning")
-    harden_process()
     loaded = configuration.load(config, SubscriberConfig)
+    harden_process()
     changes = {"state": state, "types": tuple(types) if types else None}
     loaded = msgspec.structs.replace(loaded, **{key: value for key, value in changes.items() if value is not None})
     code, refused = daemon.run_loop(_consume(loaded, count=count, follow=follow))

@@ -50,8 +50,9 @@ def check(*, config: Config = CONFIG) -> None:
     from agencybus_consumers.config import load
 
     logs.log_for_people("error")
+    loaded = load(config)
     harden_process()
-    found = run_loop(_check(load(config), config))
+    found = run_loop(_check(loaded, config))
     if output.as_json():
         output.emit([_plain(finding) for finding in found], lambda: "")
     first = next((finding.error for finding in found if finding.error is not None), None)

@@ -76,8 +76,8 @@ def show(
     from agencybus.keyring import harden_process
     from agencybus.quarantine import Quarantine
 
-    harden_process()
     loaded, places = _load(config)
+    harden_process()
     place = _one(places, route)
     with Quarantine.open(place.state) as plain:
         entry = plain.show(number)

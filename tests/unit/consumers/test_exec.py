@@ -79,6 +79,7 @@ def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]],
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAUSE_SECONDS", 0.05)
     monkeypatch.setattr(module, "KILL_SECONDS", 0.5)
+    monkeypatch.setattr(module, "LAST_WORDS_SECONDS", 0.1)
 
 
 def config(folder: Path, how: str, **changes: Any) -> ExecConfig:
@@ -127,7 +128,7 @@ def test_without_an_answer_nothing_is_done_and_the_daemon_waits(run: Any, tmp_pa
         frame = Frame(1, 3)
         async with sink(config(tmp_path, "silent")) as out:
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(out.deliver(list(frame)), 1.0)
+                await asyncio.wait_for(out.deliver(list(frame)), 0.4)
         assert frame.answered == 0
 
     run(story())
@@ -205,7 +206,7 @@ def test_unacknowledged_mode_is_done_with_the_pipe_and_blocks_when_that_is_full(
         frame = Frame(1, 400)
         async with sink(ExecConfig(command=sleeper, acknowledge=False, stop_seconds=0.1)) as out:
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(out.deliver(list(frame)), 1.0)
+                await asyncio.wait_for(out.deliver(list(frame)), 0.4)
         assert 10 < frame.answered < 100, "about 64 KiB of lines"
 
     run(story())
