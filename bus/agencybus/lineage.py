@@ -121,8 +121,8 @@ def advance(
         if n > 0:
             findings.append(_joined(header, started_at))
     elif n == head.sequence + 1:
-        if header.previous != head.digest:
-            raise _refuse("chain-broken", f"record {n} does not name the digest of record {head.sequence}")
+        if (header.previous, header.previous_sealed_at) != (head.digest, head.sealed_at):
+            raise _refuse("chain-broken", f"record {n} does not name digest and time of record {head.sequence}")
     else:
         first, last = head.sequence + 1, n - 1
         findings.append(Finding("gap", f"records {first} to {last} are missing ({last - first + 1})"))
@@ -147,13 +147,16 @@ def _behind(  # noqa: PLR0917 - the parts of one question
         raise _refuse("fork", f"another record {n} exists")
     if known is not None and known.seen:
         return Outcome(lineage, duplicate=True, head=head, learned={})
-    below = n < min(window, default=head.sequence)  # of a reader that joined midway: it remembers nothing there
-    if n <= head.sequence - WINDOW or (below and header.sealed_at < started_at):
+    # A reader that joined midway remembers nothing below its first record. The window is walked for late records only.
+    if n <= head.sequence - WINDOW or (header.sealed_at < started_at and n < min(window, default=head.sequence)):
         raise _refuse("sequence-too-old", f"record {n} is below the window, head is {head.sequence}")
     if before is not None and before.digest != header.previous[:SHORT]:
         raise _refuse("fork", f"record {n} follows another record {n - 1}")
     late = Finding("late-record", f"record {n} arrived after record {head.sequence}")
-    return Outcome(lineage, duplicate=False, head=head, learned={n: line}, findings=(late,))
+    learned = {n: line}
+    if n > 0 and before is None and n - 1 > head.sequence - WINDOW:
+        learned[n - 1] = Known(header.previous[:SHORT], seen=False)
+    return Outcome(lineage, duplicate=False, head=head, learned=learned, findings=(late,))
 
 
 def _joined(header: LineageHeader, started_at: int) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from agencybus.errors import KeyringError
 from agencybus.kafka.local import LocalCluster
 from agencybus.node import Node
 from agencybus.sandbox import Sandbox
+from brokers import local_cluster
 from integration.bus import (
     FGR,
     INM,
@@ -33,6 +35,19 @@ from integration.bus import (
 )
 
 HOUR = 3600 * 1_000_000
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """A broker of this file's own: grants of days to come would alarm the readers of other tests."""
+    started = local_cluster(tmp_path_factory.mktemp("broker")).start()
+    yield started
+    started.stop(patience_s=0)
+
+
+@pytest.fixture(scope="module")
+def federation(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    return sandbox.make(tmp_path_factory.mktemp("federation"), cluster)
 
 
 class Clock:

@@ -27,7 +27,7 @@ def header(sequence: int, previous: bytes, **changes: object) -> CheckpointHeade
         "directory": b"d" * 48,
         "sequence": sequence,
         "previous": previous,
-        "previous_sealed_at": STARTED + sequence,
+        "previous_sealed_at": STARTED + sequence if sequence else 0,
         "sealed_at": STARTED + sequence + 1,
         "state": "run",
     }
@@ -113,6 +113,23 @@ def test_a_successor_of_another_history_breaks_the_chain() -> None:
     assert not reader.take(records[1]).findings
 
 
+def test_a_successor_that_misdates_its_predecessor_breaks_the_chain() -> None:
+    """The time of the record before tells late joiners what they missed: it must be true."""
+    reader, records = Reader(), chain(2)
+    reader.take(records[0])
+    assert reader.refuses(header(1, digest(records[0]), previous_sealed_at=STARTED - 5)) == "chain-broken"
+
+
+def test_a_late_record_pins_the_one_before_it() -> None:
+    reader, records = Reader(), chain(6)
+    for index in (0, 5):
+        reader.take(records[index])
+    assert codes(reader.take(records[3])) == ["late-record"]
+    forged = header(2, digest(records[1]), sealed_at=STARTED + 88)
+    assert reader.refuses(forged) == "fork"
+    assert codes(reader.take(records[2])) == ["late-record"]
+
+
 def test_missing_records_are_a_gap_and_the_feed_goes_on() -> None:
     reader, records = Reader(), chain(5)
     reader.take(records[0])
@@ -142,7 +159,7 @@ def test_a_forged_filler_of_a_gap_is_a_fork() -> None:
 
 
 def test_a_late_joiner_says_so_and_takes_nothing_from_before() -> None:
-    reader, records = Reader(), chain(6, previous_sealed_at=STARTED - 2, sealed_at=STARTED - 1)
+    reader, records = Reader(), chain(6, previous_sealed_at=STARTED - 1, sealed_at=STARTED - 1)
     assert codes(reader.take(records[3])) == ["joined-midway"]
     assert reader.refuses(records[2]) == "sequence-too-old"
     assert not reader.take(records[4]).findings

@@ -174,7 +174,7 @@ def _page(head: str, value: dict[str, object], clients: dict[str, KafkaSettings]
             f"  federation  {made.home}: {len(made.endpoints)} endpoints under endpoints/",
             "next",
             f"  agencybus consume --config {reader}",
-            "  agencybus event new alert > alert.json",
+            f"  agencybus event new alert --config {publisher} > alert.json",
             f"  agencybus explain --config {publisher} --type alert alert.json",
             f"  agencybus publish --config {publisher} --type alert alert.json",
             "  agencybus dev status   whether it runs",

@@ -120,9 +120,15 @@ class Feed:
         try:
             await self._work()
         except BusError as error:  # a state that can't be trusted: no number may be spent any more
-            _log.critical("feed-ended", channel=self.lineage.channel, code=error.code, what=error.what)
-            self.failed = error
-            self._fail(error)
+            self._end(error)
+        except Exception as error:
+            self._end(StateError("state-misuse", f"a bug of this program: {type(error).__name__}"))
+            raise
+
+    def _end(self, error: BusError) -> None:
+        _log.critical("feed-ended", channel=self.lineage.channel, code=error.code, what=error.what)
+        self.failed = error
+        self._fail(error)
 
     def _fail(self, error: BusError) -> None:
         for gathering in self._queue:
@@ -215,10 +221,12 @@ class Feed:
             return None
         at = max(self._node.now(), self._sealed_at)
         self._node.check_signer(at)
-        key = await self._granter.key(self._audience(gathering.content, at), at)
+        audience = self._audience(gathering.content, at)
+        key = await self._granter.key(audience, at)
         events = [gathering.events[index] for index in new]
         references = [gathering.references[index] for index in new]
-        link = self._link(at)
+        # The directory that gave the audience, not the newest one: it may have changed while the key was granted.
+        link = self._link(at, directory=audience.directory)
 
         def work() -> Record:
             record = sealer.seal_frame(link, gathering.content, events, key.key, self._node.keyring.signer)
@@ -228,7 +236,8 @@ class Feed:
         return await asyncio.to_thread(work)
 
     async def _checkpoint(self, state: str | None = None) -> None:
-        link = self._link(max(self._node.now(), self._sealed_at), state)
+        at = max(self._node.now(), self._sealed_at)
+        link = self._link(at, directory=self._node.directory.digest, state=state)
 
         def work() -> Record:
             record = sealer.seal_checkpoint(link, self._node.keyring.signer)
@@ -238,7 +247,7 @@ class Feed:
         placed = await self._deliver(await self._until_done(lambda: asyncio.to_thread(work)))
         await self._acknowledge(placed.offset)
 
-    def _link(self, at: int, state: str | None = None) -> Link:
+    def _link(self, at: int, *, directory: bytes, state: str | None = None) -> Link:
         return Link(
             realm=self._node.realm,
             endpoint=self.lineage.endpoint,
@@ -249,7 +258,7 @@ class Feed:
             previous=self._previous,
             previous_sealed_at=self._sealed_at,
             sealed_at=at,
-            directory=self._node.directory.digest,
+            directory=directory,
             state=state or self._next_state,
         )
 
