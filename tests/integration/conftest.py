@@ -1,4 +1,4 @@
-"""Real brokers for the tests: one that is shared, three on demand."""
+"""Real brokers for the tests: one with the sample federation, one without, three on demand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agencybus.kafka.local import LocalCluster
 from agencybus.sandbox import Sandbox
 from brokers import local_cluster
 
-FIXTURES = {"cluster", "three_brokers", "home", "federation"}
+FIXTURES = {"cluster", "bare_cluster", "three_brokers", "home", "federation"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -25,7 +25,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     """One broker for the whole run. A test that kills it starts it again; topics are each test's own."""
-    started = local_cluster(tmp_path_factory.mktemp("broker"), proxied=True).start()
+    started = local_cluster(tmp_path_factory.mktemp("broker")).start()
+    yield started
+    started.stop(patience_s=0)
+
+
+@pytest.fixture(scope="session")
+def bare_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """A broker without a federation, for tests of rights, topics and transport: nobody else makes any on it."""
+    started = local_cluster(tmp_path_factory.mktemp("bare"), proxied=True).start()
     yield started
     started.stop(patience_s=0)
 

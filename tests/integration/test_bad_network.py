@@ -21,6 +21,11 @@ CARGO = "us.cbp/ntc-cargo"
 NUMBERS = count()
 
 
+@pytest.fixture(scope="module")
+def cluster(bare_cluster: LocalCluster) -> LocalCluster:
+    return bare_cluster
+
+
 @pytest_asyncio.fixture
 async def proxy(cluster: LocalCluster) -> AsyncIterator[Proxy]:
     node = cluster.nodes[0]

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.kafka
 
 
+@pytest.fixture(scope="module")
+def cluster(bare_cluster: LocalCluster) -> LocalCluster:
+    return bare_cluster
+
+
 @asynccontextmanager
 async def reading(
     settings: KafkaSettings, positions: Mapping[Place, Position], *, stall: float = 15

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.kafka
 
 
+@pytest.fixture(scope="module")
+def cluster(bare_cluster: LocalCluster) -> LocalCluster:
+    return bare_cluster
+
+
 @asynccontextmanager
 async def writing(settings: KafkaSettings, *, deadline: float = 30) -> AsyncIterator[RecordWriter]:
     writer = RecordWriter(settings, deadline=deadline)

@@ -48,6 +48,11 @@ with local_cluster(Path({home!r})):
 """
 
 
+@pytest.fixture(scope="module")
+def cluster(bare_cluster: LocalCluster) -> LocalCluster:
+    return bare_cluster
+
+
 async def write(settings: KafkaSettings, topic: str, value: bytes, *, deadline: float = 30) -> int:
     writer = RecordWriter(settings)
     try:
