@@ -30,11 +30,20 @@ Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The endp
 CONFIG: Final = Path("daemon.toml")
 
 
-def run_loop(main: Coroutine[Any, Any, _T]) -> _T:
-    """Run a coroutine on the fast loop."""
-    import uvloop
+def run_loop(main: Coroutine[Any, Any, _T], *, fast: bool = False) -> _T:
+    """Run a coroutine to its end.
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    Args:
+        main: what to run.
+        fast: on uvloop. For what runs for months; uvloop ends only when every socket was closed in order, and a
+            command that is done should not have to wait for that.
+    """
+    factory = None
+    if fast:
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(main)
 
 
@@ -111,7 +120,7 @@ def run(
     if log_level not in {"debug", "info", "warning", "error"}:
         raise ConfigError("usage", f"{log_level!r} is no level of a log")
     logs.log_json(log_level)
-    ended = run_loop(daemon.run(load(config), config))
+    ended = run_loop(daemon.run(load(config), config), fast=True)
     if ended.error is not None:
         raise ended.error
     if ended.left:
