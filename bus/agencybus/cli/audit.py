@@ -102,13 +102,13 @@ async def _replay(
         replay = await stack.enter_async_context(opening)
         heard = stack.enter_context(stopping(replay.stop))
         advance = stack.enter_context(audit_show.meter(replay.total, quiet=_prints_to_a_screen(writing)))
-        printing = writing is None and not output.as_json()
+        show = None if writing is not None or output.as_json() else audit_show.printer()
         events = await stack.enter_async_context(aclosing(replay.events(lambda done: advance(done, replay.summary))))
         async for found in events:
             if writing is not None:
                 writing.write(found)
-            elif printing:
-                audit_show.event(found)
+            elif show is not None:
+                show(found)
         if writing is not None and replay.summary.ended:
             writing.finish()
         return replay.summary, heard[0] if heard else None

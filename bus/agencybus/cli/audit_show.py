@@ -24,11 +24,16 @@ LISTED: Final = 20  # refused records and findings that are shown one by one; --
 _NORMAL: Final = {"joined-midway": "normal: the range begins midway"}
 
 
-def event(found: Replayed) -> None:
-    """Print an event in one line."""
-    position = found.position
-    place = f"{position.partition}/{position.offset}.{position.number}"
-    output.console().print(short.line(found.header, found.event, place=place))
+def printer() -> Callable[[Replayed], None]:
+    """Prints events, one a line."""
+    console = output.console()
+
+    def show(found: Replayed) -> None:
+        position = found.position
+        place = f"{position.partition}/{position.offset}.{position.number}"
+        console.print(short.line(found.header, found.event, place=place))
+
+    return show
 
 
 @contextmanager
@@ -106,14 +111,18 @@ def _rows(counts: Summary) -> list[tuple[str, str, str]]:
 
     left_out = f", of which not shown: {_codes(counts.left_out)}" if counts.left_out else ""
     refused = {f"step {step} {code}": count for (step, code), count in counts.refused.items()}
-    add("  read", counts.read, f"frames, {counts.events:,} events{left_out}", always=True)
+    add("  read", counts.read, f"with {_number(counts.events, 'event')}{left_out}", always=True)
     add("  checkpoints", counts.checkpoints, "signed, without events")
-    more = f"frames, {counts.not_for_us_events:,} events, verified and not read: {_codes(counts.not_for_us)}"
+    more = f"with {_number(counts.not_for_us_events, 'event')}, verified and not read: {_codes(counts.not_for_us)}"
     add("  not for us", counts.not_for_us.total(), more)
     add("  came again", counts.duplicates, "the same records, counted once")
-    add("  no key", counts.grant_missing, "frames that this endpoint may read, without a grant that opens")
+    add("  no key", counts.grant_missing, "this endpoint may read them, but no grant that opens is there")
     add("  refused", counts.refused.total(), _codes(refused))
-    add("damaged", counts.damaged.total(), f"batches, {counts.damaged_offsets:,} offsets: {_codes(counts.damaged)}")
+    add(
+        "damaged",
+        counts.damaged.total(),
+        f"batches with {_number(counts.damaged_offsets, 'offset')}: {_codes(counts.damaged)}",
+    )
     add("missing", counts.holes, "offsets without a record")
     add("gone", counts.gone, "offsets that were asked for, and that the broker has no more")
     findings = {f"{code} ({_NORMAL[code]})" if code in _NORMAL else code: n for code, n in counts.findings.items()}
@@ -134,7 +143,7 @@ def _lineages(counts: Summary, wide: int) -> list[RenderableType]:
         return [
             Text(
                 f"{each.endpoint} {each.writer}, partition {each.partition}: records {each.first} to {each.last}, "
-                f"{each.records:,} there, last {each.state} {_time(each.sealed_at)}"
+                f"{each.records:,} here, last {each.state} {_time(each.sealed_at)}"
             )
             for each in found
         ]
@@ -162,7 +171,7 @@ def _directories(counts: Summary) -> list[RenderableType]:
     for digest, version in counts.directories.items():
         since = "in force" if version.superseded_at is None else f"until {_time(version.superseded_at)}"
         times = f"{_time(version.first_at)} to {_time(version.last_at)}"
-        lines.append(f"  {digest[:16]}…  {version.records:,} records, {times}, {since}")
+        lines.append(f"  {digest[:16]}…  {_number(version.records, 'record')}, {times}, {since}")
     return [Text("\n".join(lines))]
 
 
@@ -188,6 +197,10 @@ def _listed(counts: Summary) -> list[RenderableType]:
 
 def _codes(counts: Counter[str] | dict[str, int]) -> str:
     return ", ".join(f"{code} {count:,}" for code, count in sorted(counts.items()))
+
+
+def _number(count: int, word: str) -> str:
+    return f"{count:,} {word}" + ("" if count == 1 else "s")
 
 
 def _time(at: int) -> str:

@@ -75,7 +75,7 @@ def _steps(found: Inspection, *, wide: bool) -> list[RenderableType]:
         rows.append((f"{line.step:>2}", line.name, Text(line.verdict, _COLOURS.get(line.verdict, "dim")), said))
     if not wide:
         return [
-            Text.assemble(f"{number} {name}: ", verdict, output.printable(f" {said}" if said else ""))
+            Text.assemble(f"{number} {name}: ", verdict, output.printable(f" ({said})" if said else ""))
             for number, name, verdict, said in rows
         ]
     table = Table("step", "checks", "says", "because")

@@ -78,10 +78,16 @@ async def _publish(
     from agencybus.publishing import files as event_files
 
     console, stop = output.console(stderr=True), threading.Event()
+
+    def end() -> None:
+        stop.set()
+        if not output.as_json():
+            console.print("ending behind what is on its way; the signal again ends at once")
+
     async with Publisher.open(config) as bus:
         began = time.monotonic()
         with (
-            stopping(stop.set) as heard,
+            stopping(end) as heard,
             inputs.meter(console, "publishing", event_files.size(paths)) as advance,
         ):
             await bulk.publish(
