@@ -58,7 +58,7 @@ quick: $(INSTALLED) ## unit, property, vector and hostile tests
 
 slow: $(INSTALLED) ## integration and fault tests, with a real Kafka; wheel and sdist
 	@$(SAY) "tests with Kafka and with faults, and of the built wheel"
-	@$(PYTEST) $(SLOW)
+	@$(PYTEST) --numprocesses $(JOBS) --maxprocesses 4 --dist loadfile $(SLOW)
 
 build: $(INSTALLED) ## wheel and sdist into dist/
 	@$(SAY) "wheel and sdist"
