@@ -103,6 +103,7 @@ def inspect(
     view: DirectoryView,
     *,
     now: int,
+    arrived_at: int = 0,
     before: Sequence[bytes] = (),
     opening: Opening | None = None,
 ) -> Inspection:
@@ -113,10 +114,11 @@ def inspect(
         place: where it was found.
         view: the known directories.
         now: µs since the epoch.
+        arrived_at: when the broker took it, µs since the epoch, as the broker says; 0 if nobody knows.
         before: earlier records of the same partition, oldest first: what the lineage is judged by.
         opening: the key; None to stop behind step 8.
     """
-    look = _Look(raw, place, view, now)
+    look = _Look(raw, place, view, now, arrived_at)
     try:
         look.run(before, opening)
     except RecordError as error:
@@ -132,6 +134,7 @@ class _Look:
     place: Place
     view: DirectoryView
     now: int
+    arrived_at: int
     lines: dict[Step, Line] = field(default_factory=dict)
     audience: tuple[str, ...] = ()
     rulings: tuple[Ruling, ...] = ()
@@ -145,7 +148,7 @@ class _Look:
         self.lines[step] = _line(step, verdict, text, code)
 
     def run(self, before: Sequence[bytes], opening: Opening | None) -> None:
-        authentic = opener.authenticate(self.raw, self.place, self.view, now=self.now)
+        authentic = opener.authenticate(self.raw, self.place, self.view, now=self.now, arrived_at=self.arrived_at)
         self.say(Step.AUTHORITY, PASSED)
         match authentic.record.header:
             case FrameHeader() as header:
@@ -188,12 +191,7 @@ class _Look:
             self.say(Step.LINEAGE, PASSED, f"{number}; {said or follows}")
 
     def _frame(self, authentic: Authentic, header: FrameHeader, opening: Opening | None) -> None:
-        assert authentic.label is not None
-        self.rulings = tuple(
-            policy.explain(
-                authentic.directory, header.endpoint, header.type, authentic.label, header.programme, header.sealed_at
-            )
-        )
+        self.rulings = _rulings(authentic, header)
         audience = opener.entitle(authentic)
         self.audience = audience.endpoints
         self.say(Step.ENTITLEMENT, PASSED, f"{len(audience.endpoints)} endpoints may read it")
@@ -225,6 +223,18 @@ class _Look:
         verified = all(line.verdict == PASSED for line in steps[: Step.CANONICAL])
         found = (self.audience, self.rulings, self.events)
         return Inspection(len(self.raw), kind, digest, header, verified, steps, *found)
+
+
+def _rulings(authentic: Authentic, header: FrameHeader) -> tuple[Ruling, ...]:
+    """By the directory that the writer obeyed; what a later one took away by then is taken away."""
+    label = authentic.label
+    assert label is not None
+    asked = (header.endpoint, header.type, label, header.programme, header.sealed_at)
+    rulings = policy.explain(authentic.directory, *asked)
+    later = authentic.successor
+    if later is not None:
+        rulings = [policy.may_read(later, each.endpoint, *asked) if each.allowed else each for each in rulings]
+    return tuple(rulings)
 
 
 def _line(step: Step, verdict: str, text: str = "", code: str = "") -> Line:

@@ -216,9 +216,9 @@ class Replay:
         header = verified.header
         if not verified.skipped or not isinstance(header, FrameHeader):
             return None
-        directory = self._node.history.get(header.directory)
-        assert directory is not None
-        label = Label.parse(header.label)
-        return policy.may_read(
-            directory, self._node.endpoint, header.endpoint, header.type, label, header.programme, header.sealed_at
-        )
+        history, asked = self._node.history, (header.endpoint, header.type, Label.parse(header.label))
+        ruling = None
+        for directory in (history.get(header.directory), history.in_force(header.sealed_at)):
+            if directory is not None and (ruling is None or ruling.allowed):  # a later one may only take away
+                ruling = policy.may_read(directory, self._node.endpoint, *asked, header.programme, header.sealed_at)
+        return ruling

@@ -97,6 +97,7 @@ async def _inspect(
     from agencybus.seal.opener import Place
 
     partition = target.partition or 0
+    arrived_at = 0
     if files:
         raw, *before = [_bytes(path) for path in files]
     else:
@@ -104,13 +105,14 @@ async def _inspect(
             raise ConfigError("config-invalid", "no brokers are named", where="kafka")
         assert target.offset is not None
         around = await fetching.fetch(config.kafka.settings(), target.topic, partition, target.offset, back=back)
-        raw, before = around.raw.value or b"", list(around.before)
+        raw, before, arrived_at = around.raw.value or b"", list(around.before), around.raw.timestamp_us
     client = await asyncio.to_thread(follow, config.directory)
     async with AsyncExitStack() as stack:
         key = await _opening(config, target, stack) if opening else None
         place = Place(client.realm, target.topic, partition)
+        now = time.time_ns() // 1000
         return await asyncio.to_thread(
-            look, raw, place, client.history, now=time.time_ns() // 1000, before=before, opening=key
+            look, raw, place, client.history, now=now, arrived_at=arrived_at, before=before, opening=key
         )
 
 
