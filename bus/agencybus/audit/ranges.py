@@ -115,10 +115,10 @@ async def resolve(
         begins, held, newest = reader.positions(), await reader.beginning_offsets(), await reader.end_offsets()
     finally:
         await reader.close()
-    return [_span(place, begins[place], ends[place], held[place], newest[place]) for place in places]
+    return [_span(place, begins[place], ends[place], held=held[place], newest=newest[place]) for place in places]
 
 
-def _span(place: Place, first: int, end: int, held: int, newest: int) -> Span:
+def _span(place: Place, first: int, end: int, *, held: int, newest: int) -> Span:
     where = f"{place[0]}/{place[1]}"
     for what, offset in (("begins", first), ("ends", end)):
         if offset > newest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agencybus.audit.ranges import Target, parse_bound
+from agencybus.audit.ranges import Span, Target, _span, parse_bound
 from agencybus.errors import ConfigError
 from agencybus.kafka.records import Position, Since
 
@@ -54,3 +54,18 @@ def test_an_end_of_a_range_is_a_word_an_offset_or_a_time(text: str, expected: Po
 def test_a_time_without_its_offset_from_utc_is_no_place(text: str) -> None:
     with pytest.raises(ConfigError, match="usage"):
         parse_bound(text)
+
+
+# --- what the broker's offsets make of it
+
+
+def test_offsets_that_the_broker_has_no_more_are_counted_and_left_out() -> None:
+    assert _span((TOPIC, 0), 3, 20, held=10, newest=30) == Span(TOPIC, 0, 10, 20, 10, 30, gone=7)
+    assert _span((TOPIC, 0), 3, 8, held=10, newest=30) == Span(TOPIC, 0, 8, 8, 10, 30, gone=5)
+    assert _span((TOPIC, 0), 12, 20, held=10, newest=30).gone == 0
+
+
+@pytest.mark.parametrize(("first", "end"), [(31, 31), (5, 31), (9, 8)])
+def test_a_range_that_the_topic_does_not_have_is_refused(first: int, end: int) -> None:
+    with pytest.raises(ConfigError, match="usage"):
+        _span((TOPIC, 0), first, end, held=0, newest=30)
