@@ -73,6 +73,7 @@ class Writer:
         self.key = suite.random_key()
         self._sequence = count()
         self._previous = b""
+        self._sealed_at = 0
 
     def frame(self, *references: str, channel: str = CHANNEL, **changes: Any) -> Record:
         """The next frame, of alerts."""
@@ -108,12 +109,14 @@ class Writer:
             "partition": 0,
             "sequence": number,
             "previous": self._previous or ids.first_previous(self.directory.realm, *place),
-            "previous_sealed_at": 0,
+            "previous_sealed_at": self._sealed_at,
             "sealed_at": now(),
             "directory": self.directory.digest,
             "state": "run",
         }
-        return Link(**(fields | changes))
+        link = Link(**(fields | changes))
+        self._sealed_at = link.sealed_at
+        return link
 
     def audience_key(self, **changes: Any) -> AudienceKey:
         """Its key, granted as the rules say."""
