@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -89,8 +89,13 @@ class Export:
             self.unfinished.rename(self.path)
 
     def close(self) -> None:
-        """Stop, whether it is finished or not."""
+        """Stop. If it is not finished, what there is stays under the name of `unfinished`."""
+        with suppress(ConfigError):  # whoever ends early has a reason that counts more
+            self._flush()
+        empty = os.fstat(self._handle).st_size == 0
         os.close(self._handle)
+        if empty:
+            self.unfinished.unlink(missing_ok=True)
 
     def _flush(self) -> None:
         data, self._lines, self._size = b"".join(self._lines), [], 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -31,7 +32,11 @@ def printer() -> Callable[[Replayed], None]:
     def show(found: Replayed) -> None:
         position = found.position
         place = f"{position.partition}/{position.offset}.{position.number}"
-        console.print(short.line(found.header, found.event, place=place))
+        text = short.line(found.header, found.event, place=place)
+        if console.is_terminal:
+            console.print(text)
+        else:
+            sys.stdout.write(f"{text.plain}\n")  # a file of millions of lines needs no layout
 
     return show
 

@@ -29,7 +29,11 @@ def test_a_file_that_is_not_finished_keeps_another_name(tmp_path: Path) -> None:
     export = Export(tmp_path / "events.jsonl")
     export.write(replayed(0))
     export.close()
-    assert [path.name for path in tmp_path.iterdir()] == ["events.jsonl.partial"]
+    (left,) = tmp_path.iterdir()
+    assert left.name == "events.jsonl.partial"
+    assert len(left.read_bytes().splitlines()) == 1
+    Export(tmp_path / "nothing.jsonl").close()
+    assert list(tmp_path.iterdir()) == [left]
 
 
 def test_a_finished_file_has_one_line_an_event_and_is_its_owners(tmp_path: Path) -> None:
