@@ -15,8 +15,8 @@ INSTALLED := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 SAY = printf '\n== %s\n'
-QUICK := tests/unit tests/property tests/vectors tests/hostile
-SLOW := tests/faults tests/integration
+QUICK := tests/unit tests/property tests/vectors
+SLOW := tests/hostile tests/faults tests/integration
 PYTEST = $(BIN)/python -m pytest $(PYTEST_ARGS)
 JOBS ?= auto
 PIP = $(BIN)/python -m pip --disable-pip-version-check
@@ -52,12 +52,12 @@ generated: $(INSTALLED) ## committed generated files are what their programs mak
 	@$(BIN)/python -m agencybus_schemas.evolution
 	@$(BIN)/python tests/vectors/make.py --check
 
-quick: $(INSTALLED) ## unit, property, vector and hostile tests
+quick: $(INSTALLED) ## unit, property and vector tests
 	@$(SAY) "tests without Kafka"
 	@$(PYTEST) --numprocesses $(JOBS) --dist worksteal $(QUICK)
 
-slow: $(INSTALLED) ## integration and fault tests, with a real Kafka; wheel and sdist
-	@$(SAY) "tests with Kafka and with faults, and of the built wheel"
+slow: $(INSTALLED) ## hostile, fault and integration tests, with a real Kafka; wheel and sdist
+	@$(SAY) "tests of attacks, of faults, with Kafka, and of the built wheel"
 	@$(PYTEST) --numprocesses $(JOBS) --maxprocesses 4 --dist loadfile $(SLOW)
 
 build: $(INSTALLED) ## wheel and sdist into dist/
