@@ -96,7 +96,7 @@ class RecordWriter:
             topic: the channel.
             partition: partition of it.
             value: the record.
-            key: for compacted topics.
+            key: Kafka's own; no reader of this bus looks at it.
             deadline: seconds for all attempts; the writer's own if None.
 
         Raises:
